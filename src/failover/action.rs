@@ -1,0 +1,155 @@
+//! What the failover machine wants done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::routing::RoutingTable;
+use crate::topology::{ServerId, Term};
+
+/// Something to do. Actions of one step may be carried out in any order, but `Publish`es and
+/// `Record`s must not overtake each other.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Give this table to all sessions.
+    Publish(Arc<RoutingTable>),
+    /// Carry this out as SQL and answer with `Event::OrderFinished`.
+    Run {
+        /// Comes back in the answer.
+        id: OrderId,
+        /// What.
+        order: Order,
+    },
+    /// Probe this server now, and not only at the next interval.
+    Probe(ServerId),
+    /// Tell people: one log event, one counter, one journal row.
+    Record(Transition),
+}
+
+/// Names one order among all that a machine ever gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderId(pub u64);
+
+/// Work on one server. Each is idempotent: carried out twice it changes nothing the second time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Make the master refuse writes: `SET GLOBAL read_only = 1` (MySQL: `super_read_only`), with a
+    /// bound on waiting for table locks.
+    Fence {
+        /// Whom.
+        server: ServerId,
+    },
+    /// Wait until the applier has executed everything that was received.
+    CatchUp {
+        /// Whose applier.
+        server: ServerId,
+        /// Give up after this long.
+        timeout: Duration,
+    },
+    /// `STOP SLAVE IO_THREAD` for what comes from `source`, so that nothing trickles in late.
+    StopReceiving {
+        /// The receiver.
+        server: ServerId,
+        /// The old master.
+        source: ServerId,
+    },
+    /// `START SLAVE IO_THREAD` for what comes from `source`: the old master is back.
+    StartReceiving {
+        /// The receiver.
+        server: ServerId,
+        /// The master that returned.
+        source: ServerId,
+    },
+    /// Write the decision on the new active and make it writable. The point of no return.
+    Promote {
+        /// The new active master.
+        server: ServerId,
+        /// The highest term the decision was made on. If the server knows a higher one, nothing is
+        /// done and the result is `Superseded`.
+        seen: Term,
+        /// Why, for the `reason` column.
+        reason: String,
+    },
+    /// Make the master that the present term names writable again (it restarted).
+    Open {
+        /// Whom.
+        server: ServerId,
+        /// The term that names it; not opened if the server knows a higher one.
+        term: Term,
+    },
+}
+
+impl Order {
+    /// The server that the order works on.
+    #[must_use]
+    pub fn server(&self) -> ServerId {
+        match self {
+            Self::Fence { server }
+            | Self::CatchUp { server, .. }
+            | Self::StopReceiving { server, .. }
+            | Self::StartReceiving { server, .. }
+            | Self::Promote { server, .. }
+            | Self::Open { server, .. } => *server,
+        }
+    }
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderResult {
+    /// Done.
+    Done,
+    /// `Promote` wrote this term and opened the server.
+    Promoted(Term),
+    /// `Promote` or `Open` found a higher term: somebody else decided.
+    Superseded {
+        /// The higher term.
+        term: Term,
+        /// Whom it makes active, by name.
+        active: String,
+    },
+    /// Not done.
+    Failed(OrderFailure),
+}
+
+/// Why an order was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderFailure {
+    /// The server could not be reached, or the connection broke.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Time ran out (catch-up, or a table lock in the way of `read_only`).
+    #[error("not finished in time: {0}")]
+    TimedOut(String),
+    /// The applier is not running, so that what was received will never be executed.
+    #[error("the applier is stopped: {0}")]
+    ApplierStopped(String),
+    /// The monitor's user may not; `grant` is the statement that mends it.
+    #[error("{message}; mend it with: {grant}")]
+    Denied {
+        /// The server's words.
+        message: String,
+        /// The GRANT that is missing.
+        grant: String,
+    },
+    /// Any other refusal of the server.
+    #[error("error {code}: {message}")]
+    Refused {
+        /// The server's code.
+        code: u16,
+        /// The server's words.
+        message: String,
+    },
+}
+
+/// A change of phase, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The phase that was left, by name.
+    pub from: &'static str,
+    /// The phase that was entered, by name.
+    pub to: &'static str,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// The server it is about, if it is about one.
+    pub server: Option<ServerId>,
+}

@@ -1,0 +1,1 @@
+//! Metrics: a struct of handles per part, registered once.

@@ -1,0 +1,65 @@
+//! The routing table: who takes writes, or why nobody does.
+//!
+//! The coordinator publishes a table whole, with a generation that only grows; sessions compare the
+//! generation with the one they last acted on and otherwise read nothing. A session that missed
+//! three tables acts on the fourth and is right: a table is the present, not a change.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::topology::{Identity, ServerId, Servers, Term};
+
+/// Who takes writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// This master.
+    Active(ServerId),
+    /// Nobody now: statements wait.
+    Held {
+        /// Since when.
+        since: Instant,
+        /// A sentence that names the cause, for the error of a client that waited too long
+        /// ("m1 refused connections since 12:01:03, m2's applier stopped with error 1062").
+        reason: Arc<str>,
+    },
+}
+
+/// Where statements go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutingTable {
+    /// Grows with every table.
+    pub generation: u64,
+    /// The decision that this table follows.
+    pub term: Term,
+    /// Who takes writes.
+    pub writer: Writer,
+    /// What clients are greeted with. `None` until a master has been seen.
+    pub identity: Option<Arc<Identity>>,
+    /// The configured servers.
+    pub servers: Servers,
+}
+
+impl RoutingTable {
+    /// The table before anything is known.
+    #[must_use]
+    pub fn starting(servers: Servers, now: Instant) -> Self {
+        Self {
+            generation: 0,
+            term: Term::default(),
+            writer: Writer::Held { since: now, reason: "Tandem has just started".into() },
+            identity: None,
+            servers,
+        }
+    }
+
+    /// The active master, if there is one.
+    #[must_use]
+    pub fn active(&self) -> Option<ServerId> {
+        match self.writer {
+            Writer::Active(server) => Some(server),
+            Writer::Held { .. } => None,
+        }
+    }
+}

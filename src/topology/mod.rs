@@ -1,0 +1,23 @@
+//! What is known of servers: their names and addresses, and what they were seen to be.
+//!
+//! Data only. Nobody here connects to anything, decides anything or reads a clock: the monitor
+//! makes [`Observation`]s, [`Topology`] keeps the latest of each server, the failover machine draws
+//! the conclusions. What a GTID set is and how two of them compare lives here too, because it is
+//! arithmetic on what was observed.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod accounts;
+mod gtid;
+mod observation;
+mod server;
+mod snapshot;
+
+pub use accounts::{Account, AccountPlugin, Accounts};
+pub use gtid::{GtidError, GtidSet};
+pub use observation::{
+    Channel, Facts, Flavor, Identity, Observation, Outcome, Source, Term, TermStore, ThreadState,
+    UnreachableKind,
+};
+pub use server::{AddressError, Role, Server, ServerAddress, ServerId, Servers};
+pub use snapshot::{Seen, Topology};

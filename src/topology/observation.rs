@@ -1,0 +1,203 @@
+//! One look at one server.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{GtidSet, ServerId};
+
+/// What one look at one server found.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// Who was looked at.
+    pub server: ServerId,
+    /// When the look ended.
+    pub at: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// Who looked.
+    pub source: Source,
+    /// What was seen.
+    pub outcome: Outcome,
+}
+
+/// Who made an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A health check of the monitor: counts towards `fall` and `rise`.
+    Probe,
+    /// A client session that lost its connection, or heard nothing for too long. Never a verdict:
+    /// a reason to probe at once.
+    Session,
+}
+
+/// The result of a look.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The server answered every question.
+    Alive(Box<Facts>),
+    /// The server answered with an error (too many connections, access denied, ...). It is alive;
+    /// nothing else is known of it.
+    SaysNo {
+        /// The server's error code.
+        code: u16,
+        /// The server's text.
+        message: String,
+    },
+    /// Nothing answered.
+    Unreachable {
+        /// How it failed.
+        kind: UnreachableKind,
+        /// The operating system's words.
+        detail: String,
+    },
+}
+
+/// How a server failed to answer. The strength of the evidence differs: a refusal is the kernel's
+/// word that nobody listens, a silence may be the network's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UnreachableKind {
+    /// Connection refused, or no such socket: nobody listens.
+    Refused,
+    /// The connection was reset or closed.
+    Reset,
+    /// No answer within the timeout.
+    Silent,
+    /// The network says that there is no way to it.
+    NoRoute,
+    /// Its name does not resolve.
+    Unresolvable,
+}
+
+impl fmt::Display for UnreachableKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refuses connections",
+            Self::Reset => "closed the connection",
+            Self::Silent => "does not answer",
+            Self::NoRoute => "cannot be reached over the network",
+            Self::Unresolvable => "has an address that does not resolve",
+        })
+    }
+}
+
+/// Which of the two families a server belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flavor {
+    /// Oracle's MySQL and what keeps close to it (Percona Server).
+    MySql,
+    /// MariaDB.
+    MariaDb,
+}
+
+/// What a server says of itself in its greeting, as far as clients must see the same from Tandem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The family.
+    pub flavor: Flavor,
+    /// The version string of the greeting, byte for byte (`5.5.5-10.11.19-MariaDB`, `9.7.4`).
+    pub version: String,
+    /// The capability bits it offers: the 32 bits of the protocol in the low half, MariaDB's
+    /// extended bits in the high half.
+    pub capabilities: u64,
+    /// The default collation id of the greeting.
+    pub collation: u8,
+    /// The authentication plugin of the greeting.
+    pub plugin: String,
+}
+
+/// The number of a decision about who is active. A key of `tandem.term`; 0 is "before the first".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term(pub u64);
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a server's `tandem.term` table says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TermStore {
+    /// The highest row: the term, and the name of the master that it makes active. `None` when the
+    /// table is empty.
+    Present(Option<(Term, String)>),
+    /// There is no such table (yet).
+    Missing,
+    /// The monitor's user may not read it; the server's words.
+    Denied(String),
+}
+
+/// State of a replication thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThreadState {
+    /// Stopped.
+    No,
+    /// Trying to reach its source (IO thread only).
+    Connecting,
+    /// Running.
+    Yes,
+}
+
+impl fmt::Display for ThreadState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::No => "No",
+            Self::Connecting => "Connecting",
+            Self::Yes => "Yes",
+        })
+    }
+}
+
+/// One replication channel of a server: what it receives from one source, and how far it is.
+/// Columns of `SHOW SLAVE STATUS` / `SHOW REPLICA STATUS`, found by name in either spelling.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// `Connection_name` or `Channel_Name`; empty for the default one.
+    pub name: String,
+    /// `Master_Host`.
+    pub source_host: String,
+    /// `Master_Port`.
+    pub source_port: u16,
+    /// `Master_Server_Id`; 0 before the first contact.
+    pub source_server_id: u32,
+    /// `Slave_IO_Running`.
+    pub io: ThreadState,
+    /// `Last_IO_Errno`, `Last_IO_Error`; code 0 for none.
+    pub io_error: (u16, String),
+    /// `Slave_SQL_Running`.
+    pub sql: ThreadState,
+    /// `Last_SQL_Errno`, `Last_SQL_Error`; code 0 for none.
+    pub sql_error: (u16, String),
+    /// What was received: `Gtid_IO_Pos` (MariaDB), `Retrieved_Gtid_Set` (MySQL).
+    pub received: GtidSet,
+    /// Whether GTID positions are in use (`Using_Gtid`, `Auto_Position`).
+    pub uses_gtid: bool,
+    /// `Seconds_Behind_Master`; NULL is `None` and does not mean zero.
+    pub seconds_behind: Option<u64>,
+    /// `Slave_received_heartbeats` / `COUNT_RECEIVED_HEARTBEATS`, where it is to be had.
+    pub heartbeats: Option<u64>,
+}
+
+/// What a healthy server tells of itself.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Its greeting.
+    pub identity: Arc<Identity>,
+    /// `@@server_id`.
+    pub server_id: u32,
+    /// `Uptime`: since when it runs.
+    pub uptime: Duration,
+    /// `@@read_only`: ordinary users cannot write.
+    pub read_only: bool,
+    /// `@@auto_increment_increment`.
+    pub auto_increment_increment: u32,
+    /// `@@auto_increment_offset`.
+    pub auto_increment_offset: u32,
+    /// What it has executed: `@@gtid_executed` (MySQL), `@@gtid_current_pos` (MariaDB).
+    pub executed: GtidSet,
+    /// What it receives from others. Empty when it is nobody's slave.
+    pub channels: Vec<Channel>,
+    /// Its view of the terms.
+    pub terms: TermStore,
+}
