@@ -17,5 +17,6 @@ pub mod config;
 pub mod failover;
 pub mod metrics;
 pub mod routing;
+pub mod session;
 pub mod topology;
 pub mod wire;
