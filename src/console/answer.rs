@@ -69,6 +69,7 @@ const VARIABLES: &[(&str, Option<&str>)] = &[
     ("autocommit", Some("1")),
     ("character_set_client", Some("utf8mb4")),
     ("character_set_connection", Some("utf8mb4")),
+    ("character_set_database", Some("utf8mb4")),
     ("character_set_results", Some("utf8mb4")),
     ("character_set_server", Some("utf8mb4")),
     ("collation_connection", Some("utf8mb4_general_ci")),

@@ -85,7 +85,7 @@ impl Statement {
     pub(super) fn parse(text: &str) -> Self {
         let text = without_comments(text);
         let text = text.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
-        let words: Vec<String> = text.split_whitespace().map(str::to_uppercase).collect();
+        let words: Vec<String> = text.split_whitespace().map(str::to_ascii_uppercase).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words.as_slice() {
             [] => Self::Empty,

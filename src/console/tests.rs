@@ -11,6 +11,7 @@ use super::statement::Statement;
 use super::*;
 use crate::config::Place;
 use crate::routing::Writer;
+use crate::topology::Term;
 use crate::topology::fixture::{self, M1};
 
 fn session(id: u64, server: &str, state: &str, since: Instant) -> SessionRow {
@@ -51,6 +52,7 @@ fn picture(healthy: bool) -> Picture {
         now,
         routing: Arc::new(RoutingTable {
             generation: 4,
+            term: Term(5),
             writer,
             ..RoutingTable::starting(fixture::servers(), start)
         }),
@@ -132,7 +134,7 @@ fn a_healthy_pair_is_shown() {
     Value: 4
     ***
      Name: term
-    Value: 0
+    Value: 5
     ***
      Name: active
     Value: m1
@@ -238,7 +240,7 @@ fn a_broken_pair_is_shown() {
     Value: 4
     ***
      Name: term
-    Value: 0
+    Value: 5
     ***
      Name: active
     Value: NULL

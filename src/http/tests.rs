@@ -7,12 +7,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::topology::Term;
 use crate::topology::fixture::{self, M1};
 
 fn held(now: Instant) -> RoutingTable {
     let reason = "m1 refused connections, m2's applier stopped with error 1062".into();
     RoutingTable {
         generation: 4,
+        term: Term(5),
         writer: Writer::Held { since: now, reason },
         ..RoutingTable::starting(fixture::servers(), now)
     }

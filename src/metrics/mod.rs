@@ -92,31 +92,31 @@ mod tests {
             .collect();
         lines.sort_unstable();
         insta::assert_snapshot!(lines.join("\n"), @r#"
-        tandem_session_open 1
-        tandem_session_ended_total{reason="client_quit"} 1
-        tandem_session_commands_total 3
-        tandem_session_forwarded_bytes_total{direction="to_client"} 200
-        tandem_session_forwarded_bytes_total{direction="to_server"} 100
-        tandem_session_held_total 1
-        tandem_session_held_now 1
-        tandem_session_migrations_total{result="failed"} 0
-        tandem_session_migrations_total{result="done"} 1
-        tandem_session_outcome_unknown_total 1
-        tandem_session_login_failures_total 1
-        tandem_monitor_probes_total{server="m1",outcome="alive"} 1
-        tandem_monitor_probes_total{server="m1",outcome="refused"} 1
-        tandem_monitor_probe_duration_seconds_sum{server="m1"} 0.003
-        tandem_monitor_probe_duration_seconds_count{server="m1"} 2
-        tandem_monitor_server_up{server="m1"} 0
-        tandem_failover_term 5
-        tandem_failover_generation 7
         tandem_failover_active{server="m1"} 0
         tandem_failover_active{server="m2"} 1
-        tandem_failover_failovers_total 1
-        tandem_failover_last_gap_seconds{part="other"} 0.015
+        tandem_failover_generation 7
         tandem_failover_last_gap_seconds{part="catch_up"} 0.01
         tandem_failover_last_gap_seconds{part="noticing"} 0.005
+        tandem_failover_last_gap_seconds{part="other"} 0.015
+        tandem_failover_term 5
         tandem_failover_transitions_total{from="steady",to="holding"} 1
+        tandem_failovers_total 1
+        tandem_monitor_probe_duration_seconds_count{server="m1"} 2
+        tandem_monitor_probe_duration_seconds_sum{server="m1"} 0.003
+        tandem_monitor_probes_total{server="m1",outcome="alive"} 1
+        tandem_monitor_probes_total{server="m1",outcome="refused"} 1
+        tandem_monitor_server_up{server="m1"} 0
+        tandem_session_commands_total 3
+        tandem_session_ended_total{reason="client_quit"} 1
+        tandem_session_forwarded_bytes_total{direction="to_client"} 200
+        tandem_session_forwarded_bytes_total{direction="to_server"} 100
+        tandem_session_held_now 1
+        tandem_session_held_total 1
+        tandem_session_login_failures_total 1
+        tandem_session_migrations_total{result="done"} 1
+        tandem_session_migrations_total{result="failed"} 0
+        tandem_session_open 1
+        tandem_session_outcome_unknown_total 1
         "#);
     }
 
