@@ -36,12 +36,13 @@ pub struct DemoOptions {
     pub plain: bool,
 }
 
+// Lines are broken here: clap wraps long texts only with another dependency.
 const LONG_ABOUT: &str = "\
-Tandem is a failover-aware proxy for MySQL and MariaDB. Two masters replicate to each other; an \
-application points its DSN at Tandem and never learns which of the two answers. When the active \
-master dies, Tandem lets the other one apply what it has received, makes it active and moves the \
-clients over: an idle client notices nothing, a statement waits, and an open transaction gets error \
-1213, which frameworks know to retry.
+Tandem is a failover-aware proxy for MySQL and MariaDB. Two masters replicate to each other; an
+application points its DSN at Tandem and never learns which of the two answers. When the active
+master dies, Tandem lets the other one apply what it has received, makes it active and moves the
+clients over: an idle client notices nothing, a statement waits, and an open transaction gets
+error 1213, which frameworks know to retry.
 
 Without a command, Tandem runs the proxy.";
 
@@ -49,7 +50,7 @@ const AFTER_HELP: &str = "\
 Configuration:
   proxy.toml in the working directory, or the file that -c names. Every key can be set by an
   environment variable as well, which wins over the file: [monitor] interval is
-  TANDEM_MONITOR__INTERVAL. Secrets can be read from files: password_file, TANDEM_MONITOR__PASSWORD_FILE.
+  TANDEM_MONITOR__INTERVAL. Secrets can be read from files: password_file.
 
 Exit status:
   0  done
@@ -84,6 +85,7 @@ enum Word {
     /// Listens for applications, watches the masters, and keeps running until SIGTERM or Ctrl-C. Starts
     /// even if no master can be reached, and serves as soon as one can. Logs go to standard error; an
     /// http address (127.0.0.1:6080) serves metrics, health and a status page.
+    #[command(verbatim_doc_comment)]
     Run(ConfigFile),
     /// Show a failover: two real servers, a writer, kill -9, and what became of every row
     ///
@@ -91,10 +93,12 @@ enum Word {
     /// pair, runs the proxy before them, writes through it, kills the active master and brings it back.
     /// Ends with a table of what was measured; exit status 0 only if no acknowledged row is missing and
     /// no key was handed out twice.
+    #[command(verbatim_doc_comment)]
     Demo(DemoOptions),
     /// Print the effective configuration and what set each value, secrets masked
     ///
     /// Reads the configuration as `run` would, and reports every mistake in it at once.
+    #[command(verbatim_doc_comment)]
     Config(ConfigFile),
 }
 
