@@ -12,9 +12,17 @@
 //! | 2 | [`config`] | `proxy.toml` as plain data |
 //! | 2 | [`routing`] | who takes writes, or why nobody does |
 //! | 3 | [`failover`] | the decision: a pure machine |
+//! | 3 | [`logging`] | where log events go |
+//! | 6 | [`console`] | the admin console: any MySQL client |
+//! | 6 | [`http`] | metrics, health, status and a page for people |
+//! | 7 | [`cli`] | the command line, as data |
 
+pub mod cli;
 pub mod config;
+pub mod console;
 pub mod failover;
+pub mod http;
+pub mod logging;
 pub mod metrics;
 pub mod routing;
 pub mod session;

@@ -8,6 +8,8 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod accounts;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod gtid;
 mod observation;
 mod server;
