@@ -11,9 +11,13 @@
 //! | 2 | [`config`] | `proxy.toml` as plain data |
 //! | 2 | [`routing`] | who takes writes, or why nobody does |
 //! | 3 | [`failover`] | the decision: a pure machine |
+//! | 4 | [`pair`] | makes servers slaves of each other |
+//! | 6 | [`sandbox`] | real servers in a private directory, for the demo, tests and benches |
 
 pub mod config;
 pub mod failover;
 pub mod metrics;
+pub mod pair;
 pub mod routing;
+pub mod sandbox;
 pub mod topology;
