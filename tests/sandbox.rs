@@ -139,7 +139,7 @@ async fn a_killed_a_stopped_and_a_frozen_server_come_back_and_catch_up() {
     sandbox.await_replication().await.unwrap();
     await_ids(sandbox.server(1), &[1, 2, 3]).await;
 
-    sandbox.server(1).freeze().unwrap();
+    sandbox.server(1).freeze().await.unwrap();
     let pid = sandbox.server(1).pid().unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     assert!(stat.contains(") T "), "{stat}");
@@ -148,7 +148,7 @@ async fn a_killed_a_stopped_and_a_frozen_server_come_back_and_catch_up() {
     await_ids(sandbox.server(1), &[1, 2, 3, 5]).await;
     // A frozen server can be stopped, and killed.
     for kill in [false, true] {
-        sandbox.server(1).freeze().unwrap();
+        sandbox.server(1).freeze().await.unwrap();
         if kill {
             sandbox.server_mut(1).kill().await.unwrap();
         } else {

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid,
+};
 use tokio::process::Child;
+use tokio::task::spawn_blocking;
 
 use super::forwarder::Forwarder;
 use super::port::ReservedPort;
@@ -124,12 +127,21 @@ impl SandboxServer {
         self.await_end().await
     }
 
-    /// Stops the process where it is: its connections stay open and nothing answers.
+    /// Stops the process where it is: its connections stay open and nothing answers. Returns when
+    /// every thread stands still, which takes as long as the disk if one is waiting for it.
     ///
     /// # Errors
     /// When it is not running.
-    pub fn freeze(&self) -> Result<(), SandboxError> {
-        self.signal(Signal::STOP)
+    pub async fn freeze(&self) -> Result<(), SandboxError> {
+        self.signal(Signal::STOP)?;
+        let pid = self.process_id().ok_or_else(|| SandboxError::NotRunning(self.name.clone()))?;
+        // Not reaped here, whatever became of it.
+        let stands = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        spawn_blocking(move || Ok(waitid(WaitId::Pid(pid), stands).map(drop)?))
+            .await
+            .map_err(std::io::Error::from)
+            .flatten()
+            .map_err(SandboxError::io(format!("freeze {}", self.name)))
     }
 
     /// Lets a frozen process go on.
