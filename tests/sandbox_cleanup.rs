@@ -70,7 +70,6 @@ impl Owner {
             .env(ENDING, ending)
             .process_group(0)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
