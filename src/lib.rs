@@ -16,6 +16,8 @@
 //! | 6 | [`console`] | the admin console: any MySQL client |
 //! | 6 | [`http`] | metrics, health, status and a page for people |
 //! | 7 | [`cli`] | the command line, as data |
+//! | 4 | [`pair`] | makes servers slaves of each other |
+//! | 6 | [`sandbox`] | real servers in a private directory, for the demo, tests and benches |
 
 pub mod cli;
 pub mod config;
@@ -24,7 +26,9 @@ pub mod failover;
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod pair;
 pub mod routing;
 pub mod session;
+pub mod sandbox;
 pub mod topology;
 pub mod wire;

@@ -10,6 +10,7 @@
 mod accounts;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod grants;
 mod gtid;
 mod observation;
 mod server;
