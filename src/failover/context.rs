@@ -35,6 +35,8 @@ pub(super) struct Context {
     pub(super) table: RoutingTable,
     /// A master whose promotion ended in silence: it may be active without anybody knowing.
     pub(super) in_doubt: Option<InDoubt>,
+    /// A promotion of ours was written and then broke off before the door was open.
+    pub(super) half_done: Option<Term>,
     /// The last attempt to make somebody active failed; not again before some time.
     pub(super) setback: Option<Setback>,
     /// When the active master last changed, other than at the start.
@@ -84,6 +86,7 @@ impl Context {
             first_term: Term::default(),
             table: RoutingTable::starting(servers.clone(), now),
             in_doubt: None,
+            half_done: None,
             setback: None,
             last_failover: None,
             last_active: None,
@@ -266,7 +269,13 @@ impl Context {
     pub(super) fn record_step(&mut self, from: &'static str, to: &'static str) {
         match self.because.take() {
             Some((reason, server)) => self.record(from, to, reason, server),
-            None if from != to => self.record(from, to, String::new(), None),
+            None if from != to => {
+                let reason = match &self.table.writer {
+                    Writer::Held { reason, .. } => reason.to_string(),
+                    Writer::Active(server) => format!("{} is active", self.name(*server)),
+                };
+                self.record(from, to, reason, None);
+            }
             None => {}
         }
     }

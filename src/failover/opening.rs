@@ -1,6 +1,6 @@
 //! The active master is up but closed: leave it to whoever closed it for a while, then open it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::action::{Order, OrderId, OrderResult};
 use super::assessment::Verdict;
@@ -26,7 +26,9 @@ impl Waiting {
         let facts = cx.topology.facts(active);
         let (why, since) =
             cx.writability.closed(active, facts, term, cx.first_term, &cx.policy, cx.now);
-        let until = since + why.patience(&cx.policy);
+        let ours = why == Closed::NotOpenedYet && cx.half_done == Some(term);
+        let patience = if ours { Duration::ZERO } else { why.patience(&cx.policy) };
+        let until = since + patience;
         if cx.now >= until {
             return Opening::enter(cx, active, term, why);
         }
@@ -36,7 +38,7 @@ impl Waiting {
             _ => format!(
                 "{name} was made read-only by somebody else; if nobody makes another master active \
                  within {}, it is opened again",
-                humantime::format_duration(why.patience(&cx.policy))
+                humantime::format_duration(patience)
             ),
         };
         if why == Closed::NotOpenedYet && !cx.looked_since(active, since) {

@@ -96,6 +96,7 @@ pub(super) fn decide(cx: &mut Context) -> Phase {
     if let Some(doubt) = cx.in_doubt {
         if cx.term() > doubt.seen || cx.looked_since(doubt.server, doubt.since) {
             cx.in_doubt = None;
+            cx.half_done = (cx.term() > doubt.seen).then(|| cx.term());
         } else if let Verdict::Down(_) = cx.verdict(doubt.server) {
             // It may hold a term that nobody sees. As it may be active, it is replaced as if it were.
             return Takeover::begin(cx, Some(doubt.server));

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::action::{Order, OrderFailure, OrderId, OrderResult};
 use super::assessment::Verdict;
 use super::context::{Context, InDoubt};
+use super::held::Held;
 use super::phase::Input;
 use super::phase::{Phase, decide};
 use super::policy::ORDER_PATIENCE;
@@ -20,6 +21,8 @@ pub(super) struct Promoting {
 
 impl Promoting {
     pub(super) fn enter(cx: &mut Context, takeover: Takeover) -> Phase {
+        let reason = format!("{} has executed all it will get", cx.name(takeover.candidate));
+        cx.because(reason, Some(takeover.candidate));
         let order = cx.run(Order::Promote {
             server: takeover.candidate,
             seen: takeover.seen,
@@ -72,8 +75,7 @@ impl Verifying {
             Some(setback) => setback.reason.clone(),
             None => cx.describe(doubt.server),
         };
-        cx.hold(&reason);
-        cx.because(reason, Some(doubt.server));
+        Held::tell(cx, reason);
         if matches!(cx.verdict(doubt.server), Verdict::Suspect(_)) {
             cx.ask_probe_soon(doubt.server);
         } else {

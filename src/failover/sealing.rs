@@ -27,6 +27,8 @@ enum Step {
 
 impl Sealing {
     pub(super) fn enter(cx: &mut Context, takeover: Takeover, old: ServerId) -> Phase {
+        let reason = format!("{} has caught up", cx.name(takeover.candidate));
+        cx.because(reason, Some(takeover.candidate));
         let order = cx.run(Order::StopReceiving { server: takeover.candidate, source: old });
         let until = cx.now + ORDER_PATIENCE;
         Phase::Sealing(Self { takeover, step: Step::Stopping(order), until })

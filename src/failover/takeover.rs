@@ -47,7 +47,9 @@ impl Takeover {
             None => "no master was ever made active".to_owned(),
         };
         let reason = format!("{why}; {} is taking over", cx.name(candidate));
-        cx.hold(&reason);
+        // Of a retry, clients are told what the last attempt failed of.
+        let told = cx.setback.as_ref().map_or_else(|| reason.clone(), |last| last.reason.clone());
+        cx.hold(&told);
         cx.because(reason, old.or(Some(candidate)));
         let takeover = Self { old, candidate, seen: cx.term(), why, began: cx.now };
         let fences = takeover.fence(cx);
