@@ -28,6 +28,7 @@ impl Steady {
         cx.because(reason, Some(active));
         let mut phase = Self { active, until: cx.now };
         phase.await_look(cx);
+        cx.do_errands(active);
         Phase::Steady(phase)
     }
 

@@ -25,6 +25,10 @@ impl Suspect {
             }
             Verdict::Suspect(_) | Verdict::Down(_) => cx.describe(active),
         };
+        // A new term may name a master that is failing just now; the one before it is not active.
+        if cx.table.active().is_some_and(|served| served != active) {
+            cx.hold(&reason);
+        }
         cx.because(reason, Some(active));
         cx.ask_probe(active);
         Phase::Suspect(Self { active, since: cx.now, until: Self::patience(cx) })
