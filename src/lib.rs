@@ -11,9 +11,11 @@
 //! | 2 | [`config`] | `proxy.toml` as plain data |
 //! | 2 | [`routing`] | who takes writes, or why nobody does |
 //! | 3 | [`failover`] | the decision: a pure machine |
+//! | 4 | [`monitor`] | looks at the servers |
 
 pub mod config;
 pub mod failover;
 pub mod metrics;
+pub mod monitor;
 pub mod routing;
 pub mod topology;
