@@ -12,8 +12,10 @@
 //! | 2 | [`routing`] | who takes writes, or why nobody does |
 //! | 3 | [`failover`] | the decision: a pure machine |
 //! | 4 | [`monitor`] | looks at the servers |
+//! | 5 | [`coordinator`] | drives the machine, carries out its orders as SQL |
 
 pub mod config;
+pub mod coordinator;
 pub mod failover;
 pub mod metrics;
 pub mod monitor;

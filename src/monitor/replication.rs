@@ -16,6 +16,9 @@ use crate::topology::{Channel, Flavor, GtidSet, ThreadState};
 pub struct ReplicationChannel {
     /// What the rest of the process is told.
     pub channel: Channel,
+    /// MariaDB: the receiver started from `gtid_current_pos`, so that `received` has this server's
+    /// own events from its binary log in it.
+    pub starts_from_own: bool,
     /// `Master_Log_File`, `Read_Master_Log_Pos`: received up to here.
     pub received_position: (String, u64),
     /// `Relay_Master_Log_File`, `Exec_Master_Log_Pos`: executed up to here.
@@ -62,6 +65,7 @@ fn read_channel(dialect: Dialect, row: Columns<'_>) -> Result<ReplicationChannel
     };
     Ok(ReplicationChannel {
         channel,
+        starts_from_own: row.text_or_empty(&["Using_Gtid"]) == "Current_Pos",
         received_position: (
             row.text_or_empty(&["Master_Log_File", "Source_Log_File"]),
             row.number(&["Read_Master_Log_Pos", "Read_Source_Log_Pos"])?,
@@ -117,7 +121,7 @@ mod tests {
             ("Slave_received_heartbeats", Some("17")),
         ]);
         let channels = read_channels(MARIADB, &[row]).expect("readable");
-        let ReplicationChannel { channel, received_position, executed_position } = &channels[0];
+        let ReplicationChannel { channel, received_position, executed_position, .. } = &channels[0];
         assert_eq!(channel.source_host, "10.0.0.12");
         assert_eq!((channel.source_port, channel.source_server_id), (3306, 2));
         assert_eq!((channel.io, channel.sql), (ThreadState::Connecting, ThreadState::Yes));
