@@ -12,12 +12,16 @@
 //! | 2 | [`routing`] | who takes writes, or why nobody does |
 //! | 3 | [`failover`] | the decision: a pure machine |
 //! | 4 | [`monitor`] | looks at the servers |
+//! | 4 | [`pair`] | makes servers slaves of each other |
 //! | 5 | [`coordinator`] | drives the machine, carries out its orders as SQL |
+//! | 6 | [`sandbox`] | real servers in a private directory, for the demo, tests and benches |
 
 pub mod config;
 pub mod coordinator;
 pub mod failover;
 pub mod metrics;
 pub mod monitor;
+pub mod pair;
 pub mod routing;
+pub mod sandbox;
 pub mod topology;

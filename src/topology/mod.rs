@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod accounts;
+pub mod grants;
 mod gtid;
 mod observation;
 mod server;
