@@ -188,8 +188,8 @@ impl ServerBinaries {
             return Err(BinariesError::NotRunnable { program, reason });
         }
         let version = version_of(&String::from_utf8_lossy(&answer.stdout));
-        let flavor = flavor_of(&version)
-            .map_err(|source| BinariesError::Version { program, source })?;
+        let flavor =
+            flavor_of(&version).map_err(|source| BinariesError::Version { program, source })?;
         Ok(Self { command, prefix, flavor, version })
     }
 }

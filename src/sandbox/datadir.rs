@@ -101,7 +101,8 @@ pub(super) fn log_of(directory: &Path) -> String {
 /// What `mariadb-install-db --auth-root-authentication-method=normal` says to the server.
 fn bootstrap_script(binaries: &ServerBinaries) -> Result<String, SandboxError> {
     let share = binaries.share().unwrap_or_else(|| binaries.prefix().join("share"));
-    let mut script = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n".to_owned();
+    let mut script =
+        "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n".to_owned();
     for name in SYSTEM_TABLES {
         let file: PathBuf = ["mariadb_", "mysql_"]
             .map(|prefix| share.join(format!("{prefix}{name}")))
@@ -114,6 +115,7 @@ fn bootstrap_script(binaries: &ServerBinaries) -> Result<String, SandboxError> {
     }
     // `localhost` is the Unix socket, which lies in a directory of its owner's alone. The others
     // would be root without a password for everybody on this machine.
-    script.push_str("\nDELETE FROM mysql.global_priv WHERE User = 'root' AND Host <> 'localhost';\n");
+    script
+        .push_str("\nDELETE FROM mysql.global_priv WHERE User = 'root' AND Host <> 'localhost';\n");
     Ok(script)
 }

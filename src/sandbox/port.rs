@@ -57,7 +57,8 @@ mod tests {
     #[test]
     fn no_two_reservations_are_the_same() {
         let ports: Vec<ReservedPort> = (0..200).map(|_| ReservedPort::take().unwrap()).collect();
-        let distinct: std::collections::HashSet<_> = ports.iter().map(ReservedPort::address).collect();
+        let distinct: std::collections::HashSet<_> =
+            ports.iter().map(ReservedPort::address).collect();
         assert_eq!(distinct.len(), ports.len());
     }
 }

@@ -186,10 +186,7 @@ impl Sandbox {
     /// The account of the application: it may do everything in the database of the same name.
     #[must_use]
     pub fn application(&self) -> Credentials {
-        Credentials {
-            user: APPLICATION.to_owned(),
-            password: Secret::new(APPLICATION.to_owned()),
-        }
+        Credentials { user: APPLICATION.to_owned(), password: Secret::new(APPLICATION.to_owned()) }
     }
 
     /// The application's URL for something that listens on this loopback port: a server of the

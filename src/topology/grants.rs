@@ -55,7 +55,10 @@ impl Privilege {
 const MARIADB: &[Privilege] = &[
     Privilege::global("SLAVE MONITOR", "reads SHOW ALL SLAVES STATUS"),
     Privilege::global("BINLOG MONITOR", "reads the position of the binary log"),
-    Privilege::global("READ_ONLY ADMIN", "fences and opens masters, and writes terms on a fenced one"),
+    Privilege::global(
+        "READ_ONLY ADMIN",
+        "fences and opens masters, and writes terms on a fenced one",
+    ),
     Privilege::global("REPLICATION SLAVE ADMIN", "stops and starts the receiver of a channel"),
     Privilege::global("REPLICATION MASTER ADMIN", "adjusts semi-synchronous replication"),
     Privilege::global("CONNECTION ADMIN", "ends what stands in the way of a fence"),
@@ -76,14 +79,20 @@ const MARIADB: &[Privilege] = &[
 ];
 
 const MYSQL: &[Privilege] = &[
-    Privilege::global("REPLICATION CLIENT", "reads SHOW REPLICA STATUS and the binary log's position"),
+    Privilege::global(
+        "REPLICATION CLIENT",
+        "reads SHOW REPLICA STATUS and the binary log's position",
+    ),
     Privilege::global("PROCESS", "sees what stands in the way of a fence"),
     Privilege::global("REPLICATION_SLAVE_ADMIN", "stops and starts the receiver of a channel"),
     Privilege::global(
         "SYSTEM_VARIABLES_ADMIN",
         "fences and opens masters, and adjusts semi-synchronous replication",
     ),
-    Privilege::global("CONNECTION_ADMIN", "writes terms under read_only, and ends what blocks a fence"),
+    Privilege::global(
+        "CONNECTION_ADMIN",
+        "writes terms under read_only, and ends what blocks a fence",
+    ),
     Privilege {
         name: "SELECT",
         on: "mysql.user",
