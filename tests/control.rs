@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use tandem::config;
-use tandem::coordinator::{Executor, SqlExecutor, Surroundings, WarmConnections};
-use tandem::failover::{Order, OrderFailure, OrderResult};
+use tandem::coordinator::{
+    Coordinator, Executor, Inputs, Journal, Outputs, SqlExecutor, Surroundings, WarmConnections,
+};
+use tandem::failover::{FailoverMachine, Order, OrderFailure, OrderResult, Policy};
 use tandem::monitor::{AccountReader, Dialer, Monitor, Privilege, missing_privileges};
 use tandem::routing::{RoutingTable, Writer};
 use tandem::sandbox::{Sandbox, SandboxOptions};
 use tandem::topology::{
-    AccountPlugin, Facts, Observation, Outcome, ServerId, Term, TermStore, ThreadState,
+    AccountPlugin, Facts, Observation, Outcome, ServerId, Term, TermStore, ThreadState, Topology,
     UnreachableKind,
 };
 use tokio::sync::{Notify, mpsc, watch};
@@ -428,6 +430,68 @@ async fn a_killed_master_is_refused_and_the_chain_is_short() {
     rig.sandbox.server_mut(0).restart().await.expect("restarted");
     let facts = eyes.facts(M1, "m1 is back", |_| true).await;
     assert!(facts.read_only);
+}
+
+/// Monitor, machine and executor together: the active master is killed, the other takes over, the
+/// killed one returns and follows.
+#[tokio::test]
+async fn the_pair_fails_over_by_itself() {
+    let mut rig = Rig::start(false).await;
+    let settings = rig.settings();
+    let policy = config::Failover {
+        automatic: true,
+        fencing: config::Fencing::ReadOnly,
+        hold: Duration::from_secs(10),
+        catch_up: PATIENCE,
+        min_interval: Duration::ZERO,
+    };
+    let servers = rig.sandbox.configured();
+    let now = Instant::now();
+    let machine = FailoverMachine::new(Policy::new(&settings, &policy), servers.clone(), now);
+    let (observations, observed) = mpsc::channel(64);
+    let (_requests, requested) = mpsc::channel(1);
+    let monitor = Monitor::start(&servers, &settings, &observations);
+    let (routes, mut followed) =
+        watch::channel(Arc::new(RoutingTable::starting(servers.clone(), now)));
+    let (topology, _) = watch::channel(Arc::new(Topology::new(servers)));
+    let (status, mut shown) = watch::channel(Arc::new(machine.status()));
+    let journal = Arc::new(Journal::new(100, now));
+    let probes = monitor.requests();
+    let outputs =
+        Outputs { routes, topology, status, journal: journal.clone(), probes: probes.clone() };
+    let connections = rig.connections(&settings);
+    let executor = Arc::new(SqlExecutor::new(connections.clone()));
+    let keeping = tokio::spawn(connections.keep());
+    let inputs = Inputs { observations: observed, requests: requested };
+    let driving = tokio::spawn(Coordinator::new(machine, executor, inputs, outputs).run());
+
+    let mut active = async |server| {
+        let routed = followed.wait_for(|table| table.active() == Some(server));
+        let table = tokio::time::timeout(PATIENCE, routed).await;
+        table.unwrap_or_else(|_| panic!("{:#?}", journal.rows_after(0))).expect("published").term
+    };
+    let first = active(M1).await;
+    rig.root(M1, "CREATE TABLE app.t (id INT AUTO_INCREMENT PRIMARY KEY)").await;
+    rig.root(M1, "INSERT INTO app.t VALUES (), (), ()").await;
+    rig.sandbox.server_mut(0).kill().await.expect("killed");
+    let killed = Instant::now();
+    // As a session does whose connection has just broken.
+    probes.probe_now(M1);
+    let second = active(M2).await;
+    println!("active {:?} after the kill", killed.elapsed());
+    assert!(second > first);
+    assert_eq!(rig.value::<u8>(M2, "SELECT @@read_only").await, 0);
+    rig.sandbox.server_mut(0).restart().await.expect("restarted");
+    rig.sandbox.await_replication().await.expect("it follows again");
+    let steady = shown.wait_for(|status| {
+        status.active == Some(M2) && status.decision.as_ref().is_some_and(|(t, _)| *t == second)
+    });
+    tokio::time::timeout(PATIENCE, steady).await.expect("in time").expect("shown");
+    assert_eq!(rig.value::<u8>(M1, "SELECT @@read_only").await, 1);
+
+    drop((monitor, observations));
+    driving.await.expect("it ends when nobody observes");
+    keeping.abort();
 }
 
 #[tokio::test]
