@@ -2,6 +2,8 @@
 //!
 //! Without a server these tests fail, and say what to install.
 
+#![allow(clippy::unwrap_used, reason = "what a test calls may panic as the test may")]
+
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;

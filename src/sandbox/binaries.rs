@@ -168,7 +168,7 @@ impl ServerBinaries {
 
     fn of_program(program: &Path) -> Result<Self, BinariesError> {
         let program = absolute(program)?;
-        let prefix = program.ancestors().nth(2).unwrap_or(Path::new("/")).to_owned();
+        let prefix = program.ancestors().nth(2).unwrap_or_else(|| Path::new("/")).to_owned();
         Self::asked(vec![program.into()], prefix)
     }
 
