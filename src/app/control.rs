@@ -85,14 +85,15 @@ impl Plane {
             servers.clone(),
             now,
         );
+        let (status_out, status) = watch::channel(Arc::new(machine.status()));
         let coordinator = Coordinator::new(
-            servers.clone(),
             machine,
             Arc::new(SqlExecutor::new(warm)),
             Inputs { observations, requests },
             Outputs {
                 routes: routes_out,
                 topology: topology_out,
+                status: status_out,
                 journal: Arc::clone(&journal),
                 probes: monitor.requests(),
             },
@@ -116,7 +117,7 @@ impl Plane {
         tasks.spawn(Arc::clone(&shared).follow_routes());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (workers, threads) = Workers::start(cores, &shared)?;
-        let handles = Handles { routes, topology, journal, sessions: shared };
+        let handles = Handles { routes, topology, status, journal, sessions: shared };
         tasks.spawn(measuring::measure(handles.clone(), Arc::clone(&metrics)));
         Ok(Self { handles, metrics, workers, threads, tasks, _monitor: monitor })
     }

@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
 use crate::coordinator::Journal;
+use crate::failover::Status;
 use crate::listener::{BindError, Listener};
 use crate::routing::RoutingTable;
 use crate::session::Shared;
@@ -61,6 +62,8 @@ pub struct Handles {
     pub routes: watch::Receiver<Arc<RoutingTable>>,
     /// The latest picture of the servers.
     pub topology: watch::Receiver<Arc<Topology>>,
+    /// What the machine is at.
+    pub status: watch::Receiver<Arc<Status>>,
     /// What was decided.
     pub journal: Arc<Journal>,
     /// The sessions.

@@ -95,7 +95,6 @@ const MYSQL: &[Privilege] = &[
         "fences and opens masters, and adjusts semi-synchronous replication",
     ),
     Privilege::connection(
-    Privilege::global(
         "CONNECTION_ADMIN",
         "writes terms under read_only, and ends what blocks a fence",
     ),
