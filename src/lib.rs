@@ -6,6 +6,7 @@
 //!
 //! | row | module | what it is for |
 //! |---|---|---|
+//! | 1 | [`wire`] | the MySQL protocol: packets, handshake, where a response ends |
 //! | 1 | [`topology`] | what is known of servers; data only |
 //! | 1 | [`metrics`] | handles, grouped by part |
 //! | 2 | [`config`] | `proxy.toml` as plain data |
@@ -16,4 +17,6 @@ pub mod config;
 pub mod failover;
 pub mod metrics;
 pub mod routing;
+pub mod session;
 pub mod topology;
+pub mod wire;

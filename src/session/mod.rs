@@ -1,0 +1,7 @@
+//! One client session, one task.
+mod assignment;
+mod prepared;
+mod state;
+mod statement;
+
+pub use state::{MigrationBlocker, SessionState};

@@ -1,0 +1,134 @@
+//! Statements prepared with COM_STMT_PREPARE, across servers.
+//!
+//! A client keeps the ids that it was given, whatever server it is on now. On the server where a
+//! statement was prepared its id is the client's, so that nothing need be translated before the
+//! first migration. After one, a statement is prepared again when it is first used, and its new id
+//! is kept beside the old one.
+
+use std::collections::HashMap;
+
+use super::state::MigrationBlocker;
+use super::statement::Statement;
+
+/// One statement.
+#[derive(Clone, Debug)]
+pub(super) struct PreparedStatement {
+    /// Its text.
+    pub(super) sql: Box<[u8]>,
+    /// What it is.
+    pub(super) statement: Statement,
+    /// How many parameters it takes.
+    pub(super) parameters: u16,
+    /// The types of the parameters as last sent: two bytes each.
+    pub(super) types: Box<[u8]>,
+    /// The login on which it is prepared, and its id there.
+    pub(super) prepared: (u64, u32),
+    /// A cursor is open.
+    pub(super) cursor: bool,
+    /// Long data was sent and not executed yet.
+    pub(super) long_data: bool,
+}
+
+/// The statements of a session, by the id that the client knows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PreparedStatements {
+    by_id: HashMap<u32, PreparedStatement>,
+    /// The statement prepared last: MariaDB clients may call it 0xFFFFFFFF.
+    last: u32,
+}
+
+/// "The statement prepared last", in MariaDB's protocol.
+const LAST: u32 = u32::MAX;
+
+impl PreparedStatements {
+    /// The statement that the client calls `id`.
+    #[inline]
+    pub(super) fn get(&self, id: u32) -> Option<&PreparedStatement> {
+        self.by_id.get(&self.resolve(id))
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut PreparedStatement> {
+        let id = self.resolve(id);
+        self.by_id.get_mut(&id)
+    }
+
+    #[inline]
+    fn resolve(&self, id: u32) -> u32 {
+        if id == LAST { self.last } else { id }
+    }
+
+    /// Remembers a statement. Returns the id for the client: the server's, unless the client has
+    /// another statement of that id from an earlier server.
+    pub(super) fn insert(&mut self, statement: PreparedStatement) -> u32 {
+        let (login, server_id) = statement.prepared;
+        let taken = |id: u32, known: &Self| {
+            known.by_id.get(&id).is_some_and(|other| other.prepared != (login, id))
+        };
+        let mut id = server_id;
+        // Servers count up from 1; ids from the upper half are free but for our own.
+        while taken(id, self) || id == LAST {
+            id = id.wrapping_add(1) | 1 << 31;
+        }
+        self.by_id.insert(id, statement);
+        self.last = id;
+        id
+    }
+
+    /// Forgets a statement.
+    pub(super) fn remove(&mut self, id: u32) -> Option<PreparedStatement> {
+        let id = self.resolve(id);
+        self.by_id.remove(&id)
+    }
+
+    /// What of the statements would be lost by moving.
+    pub(super) fn blocker(&self) -> Option<MigrationBlocker> {
+        self.by_id.values().find_map(|statement| match statement {
+            PreparedStatement { cursor: true, .. } => Some(MigrationBlocker::OpenCursor),
+            PreparedStatement { long_data: true, .. } => Some(MigrationBlocker::LongData),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(login: u64, id: u32) -> PreparedStatement {
+        PreparedStatement {
+            sql: b"select 1".as_slice().into(),
+            statement: Statement::UNKNOWN,
+            parameters: 0,
+            types: Box::default(),
+            prepared: (login, id),
+            cursor: false,
+            long_data: false,
+        }
+    }
+
+    #[test]
+    fn a_client_keeps_its_ids_and_never_gets_one_twice() {
+        let mut statements = PreparedStatements::default();
+        assert_eq!(statements.insert(statement(1, 1)), 1);
+        assert_eq!(statements.insert(statement(1, 2)), 2);
+        // On another server the ids begin again.
+        let third = statements.insert(statement(2, 1));
+        assert!(third > 2);
+        let fourth = statements.insert(statement(3, 1));
+        assert!(fourth > 2 && fourth != third);
+        assert_eq!(statements.get(third).map(|s| s.prepared), Some((2, 1)));
+        assert_eq!(statements.get(LAST).map(|s| s.prepared), Some((3, 1)));
+        assert!(statements.remove(1).is_some() && statements.get(1).is_none());
+    }
+
+    #[test]
+    fn cursors_and_long_data_hold_a_session_where_it_is() {
+        let mut statements = PreparedStatements::default();
+        let id = statements.insert(statement(1, 1));
+        assert_eq!(statements.blocker(), None);
+        statements.get_mut(id).expect("there").cursor = true;
+        assert_eq!(statements.blocker(), Some(MigrationBlocker::OpenCursor));
+    }
+}

@@ -1,0 +1,428 @@
+//! What a session has become since its login, so that it can be rebuilt on another server.
+//!
+//! Two sources feed it. The server tells through session tracking which system variables changed
+//! and what the schema is; that is exact and needs no parsing. What no tracker tells (the text of
+//! SET NAMES, the values of user variables, user locks, prepared statements) is read from the
+//! statements themselves, after the server has said OK to them.
+//!
+//! What can be carried over is kept as the SQL that restores it ([`SessionState::restoring_sql`]).
+//! What cannot is kept as a reason, in words that reach the operator
+//! ([`SessionState::migration_blocker`]). Anything that looks like state but is not understood is
+//! such a reason: a session that is closed is better than one that goes on with something missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::assignment::{self, Assignment};
+use super::prepared::PreparedStatements;
+use super::statement::{Keyword, Statement, Token, Tokens, Traits, Verb};
+use crate::wire::{OkPacket, SessionChange, StatusFlags};
+
+/// Why a session cannot move to another server now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MigrationBlocker {
+    /// A transaction is open.
+    OpenTransaction,
+    /// Temporary tables exist.
+    TemporaryTables,
+    /// LOCK TABLES is in force.
+    LockedTables,
+    /// GET_LOCK was called, and not yet RELEASE_ALL_LOCKS.
+    UserLocks,
+    /// FLUSH TABLES WITH READ LOCK or FOR EXPORT is in force.
+    ReadLock,
+    /// HANDLER was used.
+    Handler,
+    /// An XA transaction was used.
+    Xa,
+    /// A cursor is open.
+    OpenCursor,
+    /// COM_STMT_SEND_LONG_DATA was sent for a statement that is not executed yet.
+    LongData,
+    /// A user variable has a value that Tandem does not know.
+    UserVariables,
+    /// The server said that something changed, and Tandem does not know what.
+    UnknownState,
+}
+
+impl fmt::Display for MigrationBlocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenTransaction => "an open transaction",
+            Self::TemporaryTables => "temporary tables",
+            Self::LockedTables => "tables locked by LOCK TABLES",
+            Self::UserLocks => "locks taken by GET_LOCK()",
+            Self::ReadLock => "a lock taken by FLUSH TABLES",
+            Self::Handler => "an open HANDLER",
+            Self::Xa => "an XA transaction",
+            Self::OpenCursor => "an open cursor",
+            Self::LongData => "parameter data that was sent but not executed yet",
+            Self::UserVariables => "user variables whose values the proxy cannot know",
+            Self::UnknownState => "session state that the proxy does not follow",
+        })
+    }
+}
+
+/// The state of one session.
+#[derive(Clone, Debug, Default)]
+pub struct SessionState {
+    /// The current schema.
+    pub(super) schema: Option<Vec<u8>>,
+    /// Statements prepared with COM_STMT_PREPARE.
+    pub(super) prepared: PreparedStatements,
+    status: StatusFlags,
+    last_insert_id: u64,
+    /// The last SET NAMES or SET CHARACTER SET.
+    names: Option<Box<[u8]>>,
+    /// System variables that the server reported as changed.
+    variables: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// User variables, with the literals they were set to.
+    user_variables: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// The last SET ROLE.
+    role: Option<Box<[u8]>>,
+    /// SET TRANSACTION for the next transaction only.
+    next_transaction: Option<Box<[u8]>>,
+    /// Statements prepared with SQL's PREPARE, by lower-cased name.
+    sql_prepared: BTreeMap<Vec<u8>, Box<[u8]>>,
+    temporary_tables: BTreeSet<Vec<u8>>,
+    /// COM_SET_OPTION: several statements in one, on or off.
+    multi_statements: Option<bool>,
+    blockers: BTreeSet<MigrationBlocker>,
+}
+
+/// System variables that are reported but must not be set again: they hold for one statement, are
+/// read-only, or are Tandem's own business.
+const NOT_RESTORED: [&str; 16] = [
+    "statement_id",
+    "last_gtid",
+    "insert_id",
+    "last_insert_id",
+    "identity",
+    "rand_seed1",
+    "rand_seed2",
+    "gtid_next",
+    "gtid_seq_no",
+    "pseudo_thread_id",
+    "pseudo_slave_mode",
+    "pseudo_replica_mode",
+    "warning_count",
+    "error_count",
+    "skip_replication",
+    "error_log",
+];
+
+impl SessionState {
+    /// A session that has just logged in.
+    pub(super) fn new(schema: Option<Vec<u8>>, status: StatusFlags) -> Self {
+        Self { schema, status, ..Self::default() }
+    }
+
+    /// The status flags that the server sent last.
+    #[inline]
+    pub(super) fn status(&self) -> StatusFlags {
+        self.status
+    }
+
+    /// Whether a transaction is open.
+    #[inline]
+    pub(super) fn in_transaction(&self) -> bool {
+        self.status.has(StatusFlags::IN_TRANSACTION)
+    }
+
+    /// Whether a backslash escapes inside strings.
+    #[inline]
+    pub(super) fn backslash_escapes(&self) -> bool {
+        !self.status.has(StatusFlags(0x0200))
+    }
+
+    /// The server's flags after a response.
+    #[inline]
+    pub(super) fn set_status(&mut self, status: StatusFlags) {
+        self.status = status;
+    }
+
+    /// The open transaction is gone: rolled back by the server, or with it.
+    pub(super) fn transaction_ended(&mut self) {
+        self.status.0 &= !StatusFlags::IN_TRANSACTION.0;
+    }
+
+    /// Why the session cannot move now; `None` when it can.
+    pub(super) fn migration_blocker(&self) -> Option<MigrationBlocker> {
+        if self.in_transaction() {
+            return Some(MigrationBlocker::OpenTransaction);
+        }
+        self.loss_blocker()
+    }
+
+    /// The same, after an open transaction has been given up for lost.
+    pub(super) fn loss_blocker(&self) -> Option<MigrationBlocker> {
+        if let Some(blocker) = self.blockers.first() {
+            return Some(*blocker);
+        }
+        if !self.temporary_tables.is_empty() {
+            return Some(MigrationBlocker::TemporaryTables);
+        }
+        self.prepared.blocker()
+    }
+
+    /// COM_RESET_CONNECTION was answered: everything is as after the login, but for the schema and
+    /// COM_SET_OPTION (tried on MariaDB 10.11).
+    pub(super) fn reset(&mut self) {
+        let schema = self.schema.take();
+        let multi_statements = self.multi_statements;
+        *self = Self { multi_statements, ..Self::new(schema, self.status) };
+    }
+
+    /// COM_INIT_DB was answered.
+    pub(super) fn set_schema(&mut self, schema: &[u8]) {
+        self.schema = Some(schema.to_vec());
+    }
+
+    /// COM_SET_OPTION was answered.
+    pub(super) fn set_multi_statements(&mut self, on: bool) {
+        self.multi_statements = Some(on);
+    }
+
+    /// What COM_SET_OPTION has set, if it was used.
+    pub(super) fn multi_statements(&self) -> Option<bool> {
+        self.multi_statements
+    }
+
+    /// Takes in what an OK packet says of the session. `statement` is what it answers.
+    pub(super) fn told(&mut self, ok: &OkPacket<'_>, statement: Statement) {
+        if ok.last_insert_id != 0 {
+            self.last_insert_id = ok.last_insert_id;
+        }
+        for change in ok.session_changes() {
+            match change {
+                SessionChange::SystemVariable { name, value } => {
+                    self.variable_changed(name, value);
+                }
+                SessionChange::Schema(schema) => {
+                    self.schema = Some(schema.to_vec()).filter(|schema| !schema.is_empty());
+                }
+                SessionChange::State if !follows_state(statement) => {
+                    self.blockers.insert(MigrationBlocker::UnknownState);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn variable_changed(&mut self, name: &[u8], value: &[u8]) {
+        let unwanted = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
+        if NOT_RESTORED.iter().any(|known| unwanted(&known)) || name.starts_with(b"session_track_")
+        {
+            return;
+        }
+        self.variables.insert(name.into(), value.into());
+    }
+
+    /// A statement was answered without an error.
+    #[inline]
+    pub(super) fn executed(&mut self, statement: Statement, sql: &[u8]) {
+        if statement.is_plain() && self.next_transaction.is_none() {
+            return;
+        }
+        self.executed_with_consequences(statement, sql);
+    }
+
+    fn executed_with_consequences(&mut self, statement: Statement, sql: &[u8]) {
+        if statement.verb != Verb::Set {
+            self.next_transaction = None;
+        }
+        if statement.traits.has(Traits::SEVERAL) {
+            if !self.each_is_followed(sql) {
+                self.blockers.insert(MigrationBlocker::UnknownState);
+            }
+            return;
+        }
+        if statement.traits.has(Traits::TAKES_LOCK) {
+            self.blockers.insert(MigrationBlocker::UserLocks);
+        }
+        if statement.traits.has(Traits::RELEASES_LOCKS) {
+            self.blockers.remove(&MigrationBlocker::UserLocks);
+        }
+        let assigns = statement.traits.has(Traits::ASSIGNS) && statement.verb != Verb::Set
+            || statement.traits.has(Traits::INTO) && statement.verb == Verb::Select;
+        if assigns {
+            self.blockers.insert(MigrationBlocker::UserVariables);
+        }
+        match statement.verb {
+            Verb::Set => self.assigned(sql),
+            Verb::CreateTemporary => {
+                self.temporary_tables.extend(assignment::created_table(self.tokens(sql)));
+            }
+            Verb::DropTable if !self.temporary_tables.is_empty() => {
+                for table in assignment::dropped_tables(self.tokens(sql)) {
+                    self.temporary_tables.remove(&table);
+                }
+            }
+            Verb::Prepare => {
+                if let Some(name) = assignment::prepared_name(self.tokens(sql)) {
+                    self.sql_prepared.insert(name, sql.into());
+                }
+            }
+            Verb::Deallocate => {
+                if let Some(name) = assignment::prepared_name(self.tokens(sql)) {
+                    self.sql_prepared.remove(&name);
+                }
+            }
+            Verb::LockTables => {
+                self.blockers.insert(MigrationBlocker::LockedTables);
+            }
+            Verb::UnlockTables => {
+                self.blockers.remove(&MigrationBlocker::LockedTables);
+                self.blockers.remove(&MigrationBlocker::ReadLock);
+            }
+            Verb::Flush if statement.traits.has(Traits::LOCKS) => {
+                self.blockers.insert(MigrationBlocker::ReadLock);
+            }
+            Verb::Handler => {
+                self.blockers.insert(MigrationBlocker::Handler);
+            }
+            Verb::Xa => {
+                self.blockers.insert(MigrationBlocker::Xa);
+            }
+            _ => {}
+        }
+    }
+
+    fn tokens<'a>(&self, sql: &'a [u8]) -> Tokens<'a> {
+        Tokens::new(sql, self.backslash_escapes())
+    }
+
+    /// Whether each of several statements in one text leaves nothing behind.
+    fn each_is_followed(&self, sql: &[u8]) -> bool {
+        let mut start = 0;
+        let mut tokens = self.tokens(sql);
+        loop {
+            let token = tokens.next();
+            if matches!(token, None | Some(Token::Symbol(b';'))) {
+                let end = tokens.position();
+                let one = Statement::classify(&sql[start..end], self.backslash_escapes());
+                let ends_here = sql[start..end].iter().all(|&b| b <= b' ' || b == b';');
+                let harmless = one.is_plain()
+                    || matches!(one.verb, Verb::Begin | Verb::Commit | Verb::Rollback | Verb::Use);
+                if !ends_here && !harmless {
+                    return false;
+                }
+                start = end;
+            }
+            if token.is_none() {
+                return true;
+            }
+        }
+    }
+
+    fn assigned(&mut self, sql: &[u8]) {
+        for assignment in assignment::assignments(sql, self.backslash_escapes()) {
+            match assignment {
+                Assignment::Names(text) => {
+                    for name in ["client", "results", "connection"] {
+                        self.variables.remove(format!("character_set_{name}").as_bytes());
+                    }
+                    self.variables.remove(&b"collation_connection"[..]);
+                    self.names = Some(text.into());
+                }
+                Assignment::UserVariable { name, literal: Some(literal) } => {
+                    self.user_variables.insert(name.into(), literal.into());
+                }
+                Assignment::UserVariable { literal: None, .. } => {
+                    self.blockers.insert(MigrationBlocker::UserVariables);
+                }
+                Assignment::Role(text) => self.role = Some(text.into()),
+                Assignment::NextTransaction(text) => self.next_transaction = Some(text.into()),
+                Assignment::Variable => {}
+            }
+        }
+    }
+
+    /// The statements that make a fresh login what this session is, in order. Each is harmless by
+    /// itself and answered with OK.
+    pub(super) fn restoring_sql(&self) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut set = |text: &[u8]| out.push([b"SET ", text].concat());
+        if let Some(names) = &self.names {
+            set(names);
+        }
+        if !self.variables.is_empty() {
+            let mut list = Vec::new();
+            for (name, value) in &self.variables {
+                list.extend_from_slice(if list.is_empty() { b"SESSION `" } else { b", SESSION `" });
+                list.extend_from_slice(name);
+                list.extend_from_slice(b"` = ");
+                list.extend_from_slice(&literal(value));
+            }
+            set(&list);
+        }
+        if let Some(role) = &self.role {
+            set(role);
+        }
+        for (name, value) in &self.user_variables {
+            set(&[name, &b" = "[..], value].concat());
+        }
+        if self.last_insert_id != 0 {
+            set(format!("last_insert_id = {}", self.last_insert_id).as_bytes());
+        }
+        if let Some(next) = &self.next_transaction {
+            set(next);
+        }
+        out.extend(self.sql_prepared.values().map(|text| text.to_vec()));
+        out
+    }
+}
+
+/// Whether a statement's state change is understood from its text.
+fn follows_state(statement: Statement) -> bool {
+    matches!(
+        statement.verb,
+        Verb::Set
+            | Verb::Use
+            | Verb::CreateTemporary
+            | Verb::DropTable
+            | Verb::Prepare
+            | Verb::Deallocate
+            | Verb::LockTables
+            | Verb::UnlockTables
+            | Verb::Begin
+            | Verb::Commit
+            | Verb::Rollback
+    )
+}
+
+/// A system variable's value as SQL: bare when it is a number (a quoted one is refused for numeric
+/// variables), else in hexadecimal when quoting could depend on sql_mode, else quoted.
+fn literal(value: &[u8]) -> Vec<u8> {
+    let numeric = !value.is_empty()
+        && value
+            .strip_prefix(b"-")
+            .unwrap_or(value)
+            .iter()
+            .all(|&b| b.is_ascii_digit() || b == b'.')
+        && value.iter().any(u8::is_ascii_digit);
+    if numeric {
+        return value.to_vec();
+    }
+    if value.contains(&b'\\') {
+        let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        return format!("_utf8mb4 x'{digits}'").into_bytes();
+    }
+    let mut out = vec![b'\''];
+    for &byte in value {
+        if byte == b'\'' {
+            out.push(b'\'');
+        }
+        out.push(byte);
+    }
+    out.push(b'\'');
+    out
+}
+
+/// Whether a word of a statement is this keyword.
+pub(super) fn is_word(token: Option<Token<'_>>, keyword: &str) -> bool {
+    matches!(token, Some(Token::Word(word)) if Keyword(word).is(keyword))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+use super::*;
+use crate::wire::put_lenenc_bytes;
+
+fn run(state: &mut SessionState, sql: &str) {
+    let statement = Statement::classify(sql.as_bytes(), state.backslash_escapes());
+    state.executed(statement, sql.as_bytes());
+}
+
+/// Runs `sql` and lets the server report `variables` and, with `state_changed`, a state change.
+fn run_told(state: &mut SessionState, sql: &str, variables: &[(&str, &str)], state_changed: bool) {
+    let mut changes = Vec::new();
+    for (name, value) in variables {
+        let mut data = Vec::new();
+        put_lenenc_bytes(&mut data, name.as_bytes());
+        put_lenenc_bytes(&mut data, value.as_bytes());
+        changes.push(0);
+        put_lenenc_bytes(&mut changes, &data);
+    }
+    if state_changed {
+        changes.extend_from_slice(b"\x02\x02\x011");
+    }
+    let mut payload = b"\x00\x00\x00\x02\x40\x00\x00\x00".to_vec();
+    put_lenenc_bytes(&mut payload, &changes);
+    let ok = OkPacket::parse(&payload).expect("an OK packet");
+    let statement = Statement::classify(sql.as_bytes(), state.backslash_escapes());
+    state.told(&ok, statement);
+    state.executed(statement, sql.as_bytes());
+}
+
+fn restoring(state: &SessionState) -> Vec<String> {
+    state.restoring_sql().into_iter().map(|sql| String::from_utf8(sql).expect("text")).collect()
+}
+
+#[test]
+fn what_a_session_set_is_set_again_in_an_order_that_gives_the_same() {
+    let mut state = SessionState::new(Some(b"shop".to_vec()), StatusFlags::AUTOCOMMIT);
+    run_told(
+        &mut state,
+        "SET sql_mode = 'ANSI'",
+        &[("sql_mode", "ANSI"), ("wait_timeout", "60")],
+        true,
+    );
+    run_told(
+        &mut state,
+        "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+        &[("character_set_client", "utf8mb4"), ("character_set_connection", "utf8mb4")],
+        true,
+    );
+    run_told(&mut state, "SET @a = 'it''s', @b = 2", &[], true);
+    run(&mut state, "PREPARE s FROM 'select ?'");
+    assert_eq!(state.migration_blocker(), None);
+    assert_eq!(
+        restoring(&state),
+        [
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+            "SET SESSION `sql_mode` = 'ANSI', SESSION `wait_timeout` = 60",
+            "SET @a = 'it''s'",
+            "SET @b = 2",
+            "PREPARE s FROM 'select ?'",
+        ]
+    );
+}
+
+#[test]
+fn a_variable_set_after_set_names_wins() {
+    let mut state = SessionState::default();
+    run_told(&mut state, "SET NAMES utf8mb4", &[("character_set_results", "utf8mb4")], false);
+    run_told(
+        &mut state,
+        "SET character_set_results = latin1",
+        &[("character_set_results", "latin1")],
+        true,
+    );
+    assert_eq!(
+        restoring(&state),
+        ["SET NAMES utf8mb4", "SET SESSION `character_set_results` = 'latin1'"]
+    );
+}
+
+#[test]
+fn one_shot_characteristics_last_until_the_next_transaction() {
+    let mut state = SessionState::default();
+    run(&mut state, "SET TRANSACTION READ ONLY");
+    assert_eq!(restoring(&state), ["SET TRANSACTION READ ONLY"]);
+    run(&mut state, "SELECT * FROM t");
+    assert!(restoring(&state).is_empty());
+}
+
+#[test]
+fn what_cannot_be_carried_has_a_reason_and_some_reasons_end() {
+    use MigrationBlocker as B;
+    for (sql, blocker, end) in [
+        ("CREATE TEMPORARY TABLE t (a INT)", B::TemporaryTables, Some("DROP TABLE T")),
+        ("LOCK TABLES t READ", B::LockedTables, Some("UNLOCK TABLES")),
+        ("SELECT GET_LOCK('a', 1)", B::UserLocks, Some("SELECT RELEASE_ALL_LOCKS()")),
+        ("FLUSH TABLES WITH READ LOCK", B::ReadLock, Some("UNLOCK TABLES")),
+        ("HANDLER t OPEN", B::Handler, None),
+        ("XA START 'a'", B::Xa, None),
+        ("SET @a = NOW()", B::UserVariables, None),
+        ("SELECT @a := 1", B::UserVariables, None),
+        ("SELECT a INTO @b FROM t", B::UserVariables, None),
+    ] {
+        let mut state = SessionState::default();
+        run(&mut state, sql);
+        assert_eq!(state.migration_blocker(), Some(blocker), "{sql}");
+        if let Some(end) = end {
+            run(&mut state, end);
+            assert_eq!(state.migration_blocker(), None, "{end}");
+        }
+        run(&mut state, sql);
+        state.reset();
+        assert_eq!(state.migration_blocker(), None, "reset after {sql}");
+    }
+}
+
+#[test]
+fn usual_statements_block_nothing() {
+    let mut state = SessionState::default();
+    for sql in [
+        "INSERT INTO t SELECT 1",
+        "FLUSH TABLES",
+        "DROP TABLE other",
+        "CREATE TABLE t (a INT)",
+        "SELECT 1; INSERT INTO t VALUES (1); COMMIT;",
+    ] {
+        run(&mut state, sql);
+        assert_eq!(state.migration_blocker(), None, "{sql}");
+    }
+    run(&mut state, "SELECT 1; SET @a = 5");
+    assert_eq!(state.migration_blocker(), Some(MigrationBlocker::UnknownState));
+}
+
+#[test]
+fn a_state_change_that_nobody_understands_blocks() {
+    let mut state = SessionState::default();
+    run_told(&mut state, "CALL p()", &[], true);
+    assert_eq!(state.migration_blocker(), Some(MigrationBlocker::UnknownState));
+}
+
+#[test]
+fn an_open_transaction_blocks_a_move_but_not_its_loss() {
+    let mut state = SessionState::default();
+    state.set_status(StatusFlags(0x0003));
+    assert_eq!(state.migration_blocker(), Some(MigrationBlocker::OpenTransaction));
+    assert_eq!(state.loss_blocker(), None);
+    state.transaction_ended();
+    assert_eq!(state.migration_blocker(), None);
+}
+
+#[test]
+fn variables_of_one_statement_and_our_own_are_not_restored() {
+    let mut state = SessionState::default();
+    let told = [("last_gtid", "0-1-5"), ("session_track_gtids", "OWN_GTID"), ("insert_id", "7")];
+    run_told(&mut state, "INSERT INTO t VALUES (1)", &told, false);
+    assert!(restoring(&state).is_empty());
+}
+
+#[test]
+fn values_are_quoted_so_that_any_sql_mode_reads_them_alike() {
+    assert_eq!(literal(b"28800"), b"28800");
+    assert_eq!(literal(b"-1.5"), b"-1.5");
+    assert_eq!(literal(b"ON"), b"'ON'");
+    assert_eq!(literal(b"it's"), b"'it''s'");
+    assert_eq!(literal(br"a\b"), b"_utf8mb4 x'615c62'");
+    assert_eq!(literal(b""), b"''");
+}

@@ -1,0 +1,541 @@
+//! What kind of statement a text is, in one pass and without allocating.
+//!
+//! This is no parser. It answers what failover needs to know: may the statement be run again if its
+//! answer got lost, may it end a transaction, and does it leave something in the session that must
+//! be carried to another server, or that cannot be. Whatever it does not recognise counts as a write
+//! with consequences: the safe side.
+//!
+//! Strings, quoted names and comments are skipped; the contents of `/*! */` and `/*M! */` are read,
+//! because servers execute them.
+
+/// What a statement begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// SELECT, VALUES, TABLE, or a parenthesis.
+    Select,
+    /// WITH: a SELECT, or a write.
+    With,
+    /// SHOW, EXPLAIN, DESCRIBE, HELP, CHECKSUM: reads that leave nothing behind.
+    Show,
+    /// INSERT, UPDATE, DELETE, REPLACE, LOAD: work inside a transaction.
+    Write,
+    /// DO.
+    Do,
+    /// BEGIN, START TRANSACTION.
+    Begin,
+    /// COMMIT.
+    Commit,
+    /// ROLLBACK of the whole transaction.
+    Rollback,
+    /// SAVEPOINT, RELEASE SAVEPOINT, ROLLBACK TO.
+    Savepoint,
+    /// SET, but for SET STATEMENT.
+    Set,
+    /// USE.
+    Use,
+    /// CREATE TEMPORARY TABLE.
+    CreateTemporary,
+    /// DROP TABLE, with or without TEMPORARY.
+    DropTable,
+    /// PREPARE name FROM.
+    Prepare,
+    /// EXECUTE, EXECUTE IMMEDIATE.
+    Execute,
+    /// DEALLOCATE PREPARE, DROP PREPARE.
+    Deallocate,
+    /// LOCK TABLES.
+    LockTables,
+    /// UNLOCK TABLES.
+    UnlockTables,
+    /// FLUSH.
+    Flush,
+    /// HANDLER.
+    Handler,
+    /// XA.
+    Xa,
+    /// CALL.
+    Call,
+    /// Everything else: may write, may end a transaction.
+    Other,
+}
+
+/// What occurs anywhere in a statement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traits(u8);
+
+impl Traits {
+    /// `:=`: assigns a user variable.
+    pub(crate) const ASSIGNS: Self = Self(1);
+    /// GET_LOCK.
+    pub(crate) const TAKES_LOCK: Self = Self(1 << 1);
+    /// RELEASE_ALL_LOCKS.
+    pub(crate) const RELEASES_LOCKS: Self = Self(1 << 2);
+    /// RELEASE_LOCK, NEXTVAL, SETVAL, SLEEP ...: a function with a consequence.
+    pub(crate) const ACTS: Self = Self(1 << 3);
+    /// Another statement follows behind a semicolon.
+    pub(crate) const SEVERAL: Self = Self(1 << 4);
+    /// INSERT, UPDATE, DELETE or REPLACE occurs.
+    pub(crate) const WRITES: Self = Self(1 << 5);
+    /// READ LOCK or FOR EXPORT behind FLUSH.
+    pub(crate) const LOCKS: Self = Self(1 << 6);
+    /// INTO: behind SELECT it assigns variables or writes a file.
+    pub(crate) const INTO: Self = Self(1 << 7);
+
+    pub(crate) fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// What a statement is, as far as failover is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Statement {
+    pub(crate) verb: Verb,
+    pub(crate) traits: Traits,
+}
+
+impl Statement {
+    /// Something that may do anything.
+    pub(crate) const UNKNOWN: Self = Self { verb: Verb::Other, traits: Traits(0) };
+
+    /// Reads a statement's text. `backslash_escapes` is off in sessions with NO_BACKSLASH_ESCAPES.
+    pub(crate) fn classify(sql: &[u8], backslash_escapes: bool) -> Self {
+        let mut tokens = Tokens { sql, at: 0, backslash_escapes, conditional: false };
+        let Some(first) = tokens.next() else { return Self::UNKNOWN };
+        let verb = match first {
+            Token::Word(word) => verb_of(word, tokens.clone()),
+            Token::Symbol(b'(') => Verb::Select,
+            Token::Symbol(_) | Token::Text(_) => Verb::Other,
+        };
+        Self { verb, traits: traits_of(tokens) }
+    }
+
+    /// Whether it may be run again when its answer got lost: it changes nothing that outlasts the
+    /// session, and running it twice leaves the session as running it once.
+    pub(crate) fn is_repeatable(self) -> bool {
+        if self.traits.has(Traits::SEVERAL) {
+            return false;
+        }
+        match self.verb {
+            Verb::Select => !self.has_consequences(),
+            Verb::With => !self.has_consequences() && !self.traits.has(Traits::WRITES),
+            Verb::Show | Verb::Begin | Verb::Set | Verb::Use | Verb::Prepare | Verb::Deallocate => {
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a function or a clause of it does more than read.
+    fn has_consequences(self) -> bool {
+        self.traits.has(Traits::ASSIGNS)
+            || self.traits.has(Traits::INTO)
+            || self.traits.has(Traits::TAKES_LOCK)
+            || self.traits.has(Traits::RELEASES_LOCKS)
+            || self.traits.has(Traits::ACTS)
+    }
+
+    /// Whether it may end an open transaction with a commit, so that its lost answer leaves the
+    /// outcome unknown.
+    pub(crate) fn may_commit(self) -> bool {
+        if self.traits.has(Traits::SEVERAL) {
+            return true;
+        }
+        match self.verb {
+            Verb::Select
+            | Verb::With
+            | Verb::Show
+            | Verb::Write
+            | Verb::Do
+            | Verb::Rollback
+            | Verb::Savepoint
+            | Verb::Use
+            | Verb::Handler
+            | Verb::Prepare
+            | Verb::Deallocate => false,
+            // SET autocommit = 1 commits.
+            _ => true,
+        }
+    }
+
+    /// Whether it leaves nothing in the session that has to be looked into.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        let usual = match self.verb {
+            // FOR UPDATE and REPLACE() are ordinary in a SELECT.
+            Verb::Select | Verb::With | Verb::Show => Traits::WRITES.0 | Traits::LOCKS.0,
+            Verb::Write => Traits::WRITES.0 | Traits::INTO.0,
+            _ => return false,
+        };
+        self.traits.0 & !usual == 0
+    }
+}
+
+fn verb_of(first: &[u8], mut rest: Tokens<'_>) -> Verb {
+    let mut next = || match rest.next() {
+        Some(Token::Word(word)) => word,
+        _ => &b""[..],
+    };
+    match Keyword(first) {
+        k if k.is("SELECT") || k.is("VALUES") || k.is("TABLE") => Verb::Select,
+        k if k.is("WITH") => Verb::With,
+        k if k.is("INSERT") || k.is("UPDATE") || k.is("DELETE") || k.is("REPLACE") => Verb::Write,
+        k if k.is("SHOW") || k.is("EXPLAIN") || k.is("DESCRIBE") || k.is("DESC") => Verb::Show,
+        k if k.is("HELP") || k.is("CHECKSUM") => Verb::Show,
+        k if k.is("BEGIN") => Verb::Begin,
+        k if k.is("START") && Keyword(next()).is("TRANSACTION") => Verb::Begin,
+        k if k.is("COMMIT") => Verb::Commit,
+        k if k.is("ROLLBACK") => {
+            let mut word = Keyword(next());
+            if word.is("WORK") {
+                word = Keyword(next());
+            }
+            if word.is("TO") { Verb::Savepoint } else { Verb::Rollback }
+        }
+        k if k.is("SAVEPOINT") || k.is("RELEASE") => Verb::Savepoint,
+        k if k.is("SET") && !Keyword(next()).is("STATEMENT") => Verb::Set,
+        k if k.is("USE") => Verb::Use,
+        k if k.is("CREATE") => {
+            let mut word = Keyword(next());
+            if word.is("OR") {
+                next();
+                word = Keyword(next());
+            }
+            if word.is("TEMPORARY") { Verb::CreateTemporary } else { Verb::Other }
+        }
+        k if k.is("DROP") => match Keyword(next()) {
+            word if word.is("TABLE") || word.is("TABLES") || word.is("TEMPORARY") => {
+                Verb::DropTable
+            }
+            word if word.is("PREPARE") => Verb::Deallocate,
+            _ => Verb::Other,
+        },
+        k if k.is("LOAD") && !Keyword(next()).is("INDEX") => Verb::Write,
+        k if k.is("DO") => Verb::Do,
+        k if k.is("PREPARE") => Verb::Prepare,
+        k if k.is("EXECUTE") => Verb::Execute,
+        k if k.is("DEALLOCATE") => Verb::Deallocate,
+        k if k.is("LOCK") => Verb::LockTables,
+        k if k.is("UNLOCK") => Verb::UnlockTables,
+        k if k.is("FLUSH") => Verb::Flush,
+        k if k.is("HANDLER") => Verb::Handler,
+        k if k.is("XA") => Verb::Xa,
+        k if k.is("CALL") => Verb::Call,
+        _ => Verb::Other,
+    }
+}
+
+fn traits_of(tokens: Tokens<'_>) -> Traits {
+    let mut traits = Traits::default();
+    let mut semicolon = false;
+    for token in tokens {
+        if semicolon {
+            traits.add(Traits::SEVERAL);
+            semicolon = false;
+        }
+        match token {
+            Token::Symbol(b';') => semicolon = true,
+            Token::Symbol(b'=') => traits.add(Traits::ASSIGNS),
+            Token::Symbol(_) | Token::Text(_) => {}
+            Token::Word(word) => traits.add(trait_of_word(word)),
+        }
+    }
+    traits
+}
+
+#[inline]
+fn trait_of_word(word: &[u8]) -> Traits {
+    let word = Keyword(word);
+    // Most words are told apart by their length and first letter.
+    match (word.0.len(), word.0[0] | 0x20) {
+        (4, b'i') if word.is("INTO") => Traits::INTO,
+        (8, b'g') if word.is("GET_LOCK") => Traits::TAKES_LOCK,
+        (17, b'r') if word.is("RELEASE_ALL_LOCKS") => Traits::RELEASES_LOCKS,
+        (12, b'r') if word.is("RELEASE_LOCK") => Traits::ACTS,
+        (7, b'n') if word.is("NEXTVAL") => Traits::ACTS,
+        (4, b'n') if word.is("NEXT") => Traits::ACTS,
+        (6, b's') if word.is("SETVAL") => Traits::ACTS,
+        (7, b'l') if word.is("LASTVAL") => Traits::ACTS,
+        (5, b's') if word.is("SLEEP") => Traits::ACTS,
+        (9, b'b') if word.is("BENCHMARK") => Traits::ACTS,
+        (6, b'i') if word.is("INSERT") => Traits::WRITES,
+        (6, b'd') if word.is("DELETE") => Traits::WRITES,
+        (6, b'u') if word.is("UPDATE") => Traits::WRITES,
+        (7, b'r') if word.is("REPLACE") => Traits::WRITES,
+        (4, b'l') if word.is("LOCK") => Traits::LOCKS,
+        (6, b'e') if word.is("EXPORT") => Traits::LOCKS,
+        _ => Traits::default(),
+    }
+}
+
+/// A word, compared without regard to case.
+#[derive(Clone, Copy)]
+pub(crate) struct Keyword<'a>(pub(crate) &'a [u8]);
+
+impl Keyword<'_> {
+    #[inline]
+    pub(crate) fn is(self, keyword: &str) -> bool {
+        self.0.eq_ignore_ascii_case(keyword.as_bytes())
+    }
+}
+
+/// A piece of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token<'a> {
+    /// A keyword, a name, a number, or a variable without its `@`.
+    Word(&'a [u8]),
+    /// A quoted string or name, with its quotes.
+    Text(&'a [u8]),
+    /// One of `( ) , ; @ . = + - * / ?` ...; `:=` comes as `=`, a plain `=` as `~`.
+    Symbol(u8),
+}
+
+impl Token<'_> {
+    /// The symbol that stands for a plain `=`.
+    pub(crate) const EQUALS: u8 = b'~';
+}
+
+/// Cuts a statement into tokens.
+#[derive(Clone)]
+pub(crate) struct Tokens<'a> {
+    sql: &'a [u8],
+    at: usize,
+    backslash_escapes: bool,
+    /// Inside `/*! */`, whose end is just another space.
+    conditional: bool,
+}
+
+impl<'a> Tokens<'a> {
+    pub(crate) fn new(sql: &'a [u8], backslash_escapes: bool) -> Self {
+        Self { sql, at: 0, backslash_escapes, conditional: false }
+    }
+
+    /// Where the next token would be looked for.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    fn peek(&self, ahead: usize) -> u8 {
+        self.sql.get(self.at + ahead).copied().unwrap_or(0)
+    }
+
+    fn skip_past(&mut self, end: &[u8]) {
+        let rest = &self.sql[self.at..];
+        self.at = rest
+            .windows(end.len())
+            .position(|window| window == end)
+            .map_or(self.sql.len(), |found| self.at + found + end.len());
+    }
+
+    /// Skips a comment, or enters a conditional one. False when there is none here.
+    fn comment(&mut self) -> bool {
+        match (self.peek(0), self.peek(1), self.peek(2)) {
+            (b'#', ..) => self.skip_past(b"\n"),
+            (b'-', b'-', c) if c <= b' ' => self.skip_past(b"\n"),
+            (b'/', b'*', b'!') => self.enter_conditional(3),
+            (b'/', b'*', b'M') if self.peek(3) == b'!' => self.enter_conditional(4),
+            (b'/', b'*', _) => {
+                self.at += 2;
+                self.skip_past(b"*/");
+            }
+            (b'*', b'/', _) if self.conditional => {
+                self.at += 2;
+                self.conditional = false;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn enter_conditional(&mut self, marker: usize) {
+        self.at += marker;
+        while self.peek(0).is_ascii_digit() {
+            self.at += 1;
+        }
+        self.conditional = true;
+    }
+
+    fn quoted(&mut self, quote: u8) -> Token<'a> {
+        let start = self.at;
+        self.at += 1;
+        while self.at < self.sql.len() {
+            let byte = self.sql[self.at];
+            self.at += 1;
+            if byte == b'\\' && self.backslash_escapes && quote != b'`' {
+                self.at += 1;
+            } else if byte == quote {
+                if self.peek(0) != quote {
+                    break;
+                }
+                self.at += 1;
+            }
+        }
+        self.at = self.at.min(self.sql.len());
+        Token::Text(&self.sql[start..self.at])
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        loop {
+            let byte = *self.sql.get(self.at)?;
+            match byte {
+                0..=b' ' => self.at += 1,
+                b'#' | b'-' | b'/' | b'*' if self.comment() => {}
+                b'\'' | b'"' | b'`' => return Some(self.quoted(byte)),
+                b':' if self.peek(1) == b'=' => {
+                    self.at += 2;
+                    return Some(Token::Symbol(b'='));
+                }
+                b'=' => {
+                    self.at += 1;
+                    return Some(Token::Symbol(Token::EQUALS));
+                }
+                _ if is_word(byte) => {
+                    let start = self.at;
+                    while is_word(self.peek(0)) {
+                        self.at += 1;
+                    }
+                    return Some(Token::Word(&self.sql[start..self.at]));
+                }
+                _ => {
+                    self.at += 1;
+                    return Some(Token::Symbol(byte));
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn classify(sql: &str) -> Statement {
+        Statement::classify(sql.as_bytes(), true)
+    }
+
+    #[test]
+    fn verbs_are_found_behind_comments_and_in_conditional_ones() {
+        for (sql, verb) in [
+            ("select 1", Verb::Select),
+            ("  /* hint */ -- line\n # other\n SeLeCt 1", Verb::Select),
+            ("(select 1) union (select 2)", Verb::Select),
+            ("/*!40101 SET NAMES utf8 */", Verb::Set),
+            ("/*M!100100 INSERT INTO t VALUES (1) */", Verb::Write),
+            ("start transaction read only", Verb::Begin),
+            ("start slave", Verb::Other),
+            ("rollback work to savepoint a", Verb::Savepoint),
+            ("rollback and chain", Verb::Rollback),
+            ("create or replace temporary table t (a int)", Verb::CreateTemporary),
+            ("create table t (a int)", Verb::Other),
+            ("drop temporary table t", Verb::DropTable),
+            ("drop prepare s", Verb::Deallocate),
+            ("set statement max_statement_time=1 for select 1", Verb::Other),
+            ("load data local infile 'x' into table t", Verb::Write),
+            ("", Verb::Other),
+            ("--", Verb::Other),
+        ] {
+            assert_eq!(classify(sql).verb, verb, "{sql}");
+        }
+    }
+
+    #[test]
+    fn only_what_changes_nothing_is_repeated() {
+        for sql in [
+            "select * from t where a = 'x; delete from t' for update",
+            "select `insert`, \"get_lock\" from t",
+            "show tables",
+            "begin",
+            "set @a = 1",
+            "use shop",
+            "select 1;",
+            "select 'it''s \\' into @a'",
+        ] {
+            assert!(classify(sql).is_repeatable(), "{sql}");
+        }
+        for sql in [
+            "insert into t values (1)",
+            "select @a := 1",
+            "select 1 into @a",
+            "select a from t into outfile '/tmp/x'",
+            "select get_lock('x', 1)",
+            "select nextval(s)",
+            "select next value for s",
+            "with c as (select 1) delete from t",
+            "select 1; select 2",
+            "select 1; /* then */ delete from t",
+            "call p()",
+            "commit",
+            "execute s",
+            "select /*! 1 into @a */",
+            "optimize table t",
+        ] {
+            assert!(!classify(sql).is_repeatable(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_may_commit_is_never_taken_for_rolled_back() {
+        for sql in [
+            "commit",
+            "alter table t add b int",
+            "begin",
+            "set autocommit=1",
+            "call p()",
+            "insert into t values (1); commit",
+        ] {
+            assert!(classify(sql).may_commit(), "{sql}");
+        }
+        for sql in [
+            "insert into t values (1)",
+            "select 1",
+            "update t set a = 1",
+            "rollback",
+            "savepoint a",
+        ] {
+            assert!(!classify(sql).may_commit(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn without_backslash_escapes_a_backslash_is_a_letter() {
+        let sql = br"select '\', 1 into @a";
+        assert!(!Statement::classify(sql, false).is_repeatable());
+        assert!(Statement::classify(sql, true).is_repeatable());
+    }
+
+    #[test]
+    fn plain_statements_are_the_usual_ones() {
+        for sql in [
+            "select c from t where id=1",
+            "insert into t values (1)",
+            "update t set a=1 where b=2",
+            "delete from t",
+        ] {
+            let statement = classify(sql);
+            assert!(statement.is_plain(), "{sql} {statement:?}");
+        }
+        assert!(!classify("select get_lock('a', 1)").is_plain());
+        assert!(!classify("set names utf8").is_plain());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_to_their_end(sql: Vec<u8>, escapes: bool) {
+            let _ = Statement::classify(&sql, escapes);
+            prop_assert!(Tokens::new(&sql, escapes).count() <= sql.len());
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The one file of this module that knows sockets.
+//!
+//! [`Stream`] is what a connection runs over. [`PacketStream`] reads and writes whole small packets
+//! on it, for handshakes and for Tandem's own statements. The relay, which never wants a whole
+//! packet in memory, takes the stream out and works on it directly.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::codec::Malformed;
+use super::packet::{Header, put_packet};
+
+/// A connection, whatever it runs over.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP, without encryption.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Whether nobody on the way can read along, so that a password may travel in clear.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // sockets keep nothing back
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Why a packet could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The connection broke.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The other side closed the connection.
+    #[error("the connection was closed")]
+    Closed,
+    /// What came is not of the protocol.
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+}
+
+/// Whole packets over a stream.
+#[derive(Debug)]
+pub struct PacketStream<S> {
+    stream: S,
+    /// Read, but not asked for yet.
+    ahead: Vec<u8>,
+    /// The sequence number of the next packet to be written.
+    seq: u8,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
+    /// The longest packet that a handshake may have.
+    pub const MAX_PACKET: usize = 1 << 20;
+
+    /// Starts on a fresh connection.
+    pub fn new(stream: S) -> Self {
+        Self { stream, ahead: Vec::new(), seq: 0 }
+    }
+
+    /// Goes on with a connection that something was read from already.
+    pub fn resume(stream: S, ahead: Vec<u8>) -> Self {
+        Self { stream, ahead, seq: 0 }
+    }
+
+    /// The stream underneath.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// The stream, and what was read ahead from it.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.ahead)
+    }
+
+    /// Starts a new command: sequence numbers begin at 0 again.
+    pub fn restart(&mut self) {
+        self.seq = 0;
+    }
+
+    /// Lets the packets that this side writes begin at `seq`.
+    pub fn set_seq(&mut self, seq: u8) {
+        self.seq = seq;
+    }
+
+    /// Reads a packet's payload.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the packet is longer than [`Self::MAX_PACKET`].
+    pub async fn read(&mut self) -> Result<Vec<u8>, StreamError> {
+        loop {
+            if let Some(header) = Header::read(&self.ahead) {
+                if header.len > Self::MAX_PACKET {
+                    return Err(Malformed("a packet of a handshake is longer than 1 MiB").into());
+                }
+                if self.ahead.len() >= header.total() {
+                    self.seq = header.seq.wrapping_add(1);
+                    let payload = self.ahead[Header::LEN..header.total()].to_vec();
+                    self.ahead.drain(..header.total());
+                    return Ok(payload);
+                }
+            }
+            if self.stream.read_buf(&mut self.ahead).await? == 0 {
+                return Err(StreamError::Closed);
+            }
+        }
+    }
+
+    /// Writes a payload as a packet.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn write(&mut self, payload: &[u8]) -> Result<(), StreamError> {
+        self.write_all_of(&[payload]).await
+    }
+
+    /// Writes several payloads as packets with one system call.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn write_all_of(&mut self, payloads: &[&[u8]]) -> Result<(), StreamError> {
+        let mut out = Vec::with_capacity(payloads.iter().map(|p| p.len() + Header::LEN).sum());
+        for payload in payloads {
+            self.seq = put_packet(&mut out, self.seq, payload);
+        }
+        self.write_raw(&out).await
+    }
+
+    /// Writes bytes that are packets already.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn write_raw(&mut self, packets: &[u8]) -> Result<(), StreamError> {
+        self.stream.write_all(packets).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn packets_come_through_whole_and_numbered() {
+        let (near, far) = tokio::io::duplex(16);
+        let (mut near, mut far) = (PacketStream::new(near), PacketStream::new(far));
+        let send = async {
+            near.write_all_of(&[b"one", &[7; 100]]).await.expect("sent");
+            near.read().await.expect("answered")
+        };
+        let receive = async {
+            assert_eq!(far.read().await.expect("first"), b"one");
+            assert_eq!(far.read().await.expect("second"), [7; 100]);
+            far.write(b"ok").await.expect("sent");
+        };
+        let (answer, ()) = tokio::join!(send, receive);
+        assert_eq!(answer, b"ok");
+        assert_eq!(near.seq, 3);
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_promises_too_much_is_refused_at_its_header() {
+        let (near, mut far) = tokio::io::duplex(64);
+        far.write_all(&[0xFF, 0xFF, 0xFF, 0, 1]).await.expect("sent");
+        let read = PacketStream::new(near).read().await;
+        assert!(matches!(read, Err(StreamError::Malformed(_))));
+    }
+
+    #[tokio::test]
+    async fn an_end_inside_a_packet_is_an_end() {
+        let (near, mut far) = tokio::io::duplex(64);
+        far.write_all(&[5, 0, 0, 0, 1]).await.expect("sent");
+        drop(far);
+        assert!(matches!(PacketStream::new(near).read().await, Err(StreamError::Closed)));
+    }
+}
