@@ -315,7 +315,7 @@ describe() { # what the report says of this run
   printf 'version\t%s\n' "$(sysbench --version)"
   [ -z "${pid[haproxy]:-}" ] || printf 'version\t%s\n' "$(haproxy -v | awk 'NR == 1 { print $1, $3 }')"
   [ -z "${pid[tandem]:-}" ] ||
-    printf 'version\tTandem %s (%s)\n' "$("$tandem" --version | awk '{ print $2 }')" "$(git rev-parse --short HEAD)"
+    printf 'version\tTandem %s (%s)\n' "$("$tandem" --version | awk '{ print $2 }')" "$(git describe --always --dirty 2>/dev/null || echo unversioned)"
   printf 'idle_clients\t%s\n' "$idle_clients"
 }
 
