@@ -12,11 +12,27 @@
 //! | 2 | [`config`] | `proxy.toml` as plain data |
 //! | 2 | [`routing`] | who takes writes, or why nobody does |
 //! | 3 | [`failover`] | the decision: a pure machine |
+//! | 3 | [`logging`] | where log events go |
+//! | 6 | [`console`] | the admin console: any MySQL client |
+//! | 6 | [`http`] | metrics, health, status and a page for people |
+//! | 7 | [`cli`] | the command line, as data |
+//! | 4 | [`monitor`] | looks at the servers |
+//! | 4 | [`pair`] | makes servers slaves of each other |
+//! | 5 | [`coordinator`] | drives the machine, carries out its orders as SQL |
+//! | 6 | [`sandbox`] | real servers in a private directory, for the demo, tests and benches |
 
+pub mod cli;
 pub mod config;
+pub mod console;
+pub mod coordinator;
 pub mod failover;
+pub mod http;
+pub mod logging;
 pub mod metrics;
+pub mod monitor;
+pub mod pair;
 pub mod routing;
 pub mod session;
+pub mod sandbox;
 pub mod topology;
 pub mod wire;

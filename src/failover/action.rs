@@ -7,7 +7,9 @@ use crate::routing::RoutingTable;
 use crate::topology::{ServerId, Term};
 
 /// Something to do. Actions of one step may be carried out in any order, but `Publish`es and
-/// `Record`s must not overtake each other.
+/// `Record`s must not overtake each other, and **orders to one server are carried out one after the
+/// other, as they were given**: a fence that hangs must not take effect behind the `Open` that undoes
+/// it. Orders to different servers run side by side.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Give this table to all sessions.
@@ -64,7 +66,9 @@ pub enum Order {
         /// The new active master.
         server: ServerId,
         /// The highest term the decision was made on. If the server knows a higher one, nothing is
-        /// done and the result is `Superseded`.
+        /// done and the result is `Superseded`. The term that is written must be *above* this one,
+        /// also on a server that never received it (its own next key may be lower): the next key
+        /// of the server's own class above both.
         seen: Term,
         /// Why, for the `reason` column.
         reason: String,

@@ -1,7 +1,44 @@
 //! One client session, one task.
+//!
+//! ```text
+//! serve ──▶ client (greeting, login) ──▶ migration (to the active master) ──▶ relay
+//!                                                                           ▲        │
+//!                                       migration ◀── master gone, new table┘        │
+//!                                                                                    ▼
+//!                    request (what the client sent)   pump (what the server sends) / upload
+//! ```
+//!
+//! The relay carries commands one at a time and forwards answers unread. [`SessionState`] notes what
+//! the session becomes, so that it can be rebuilt elsewhere; [`verdict`](self) decides what becomes
+//! of a statement whose master went. Both are pure. What a session needs to know of the rest of the
+//! process is in [`Shared`]; what others may know of it is its [`Entry`] in the [`Registry`].
+//!
+//! Not here: who is active (the failover machine), and when a client may connect (the listener).
+
 mod assignment;
+mod backend;
+mod client;
+mod client_error;
+mod credential;
+mod end;
+mod login;
+mod migration;
 mod prepared;
+mod pump;
+mod registry;
+mod relay;
+mod request;
+mod scratch;
+mod serve;
+mod shared;
 mod state;
 mod statement;
+mod statements;
+mod upload;
+mod verdict;
 
+pub use end::SessionEnd;
+pub use registry::{Activity, Entry, Registry};
+pub use serve::serve;
+pub use shared::{Channels, Counts, Shared};
 pub use state::{MigrationBlocker, SessionState};

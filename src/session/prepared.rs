@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use super::state::MigrationBlocker;
 use super::statement::Statement;
+use crate::wire::Command;
 
 /// One statement.
 #[derive(Clone, Debug)]
@@ -27,6 +28,29 @@ pub(super) struct PreparedStatement {
     pub(super) cursor: bool,
     /// Long data was sent and not executed yet.
     pub(super) long_data: bool,
+}
+
+/// Where COM_STMT_EXECUTE says whether parameter types follow, two bytes for each: behind
+/// `17 id(4) flags(1) iterations(4)` and a bitmap of NULLs (MySQL source documentation,
+/// "COM_STMT_EXECUTE").
+pub(super) fn types_flag_at(parameters: u16) -> usize {
+    10 + usize::from(parameters).div_ceil(8)
+}
+
+impl PreparedStatement {
+    #[inline]
+    fn remember_types(&mut self, payload: &[u8]) {
+        let at = types_flag_at(self.parameters);
+        if self.parameters == 0 || payload.get(at) != Some(&1) {
+            return;
+        }
+        let types = payload.get(at + 1..at + 1 + 2 * usize::from(self.parameters));
+        if let Some(types) = types
+            && *self.types != *types
+        {
+            self.types = types.into();
+        }
+    }
 }
 
 /// The statements of a session, by the id that the client knows.
@@ -57,6 +81,21 @@ impl PreparedStatements {
     #[inline]
     fn resolve(&self, id: u32) -> u32 {
         if id == LAST { self.last } else { id }
+    }
+
+    /// What an execution of statement `id` is. Takes note of the parameter types that it brings.
+    #[inline]
+    pub(super) fn executing(
+        &mut self,
+        command: Command,
+        id: Option<u32>,
+        payload: &[u8],
+    ) -> Statement {
+        let Some(prepared) = id.and_then(|id| self.get_mut(id)) else { return Statement::UNKNOWN };
+        if command == Command::StmtExecute {
+            prepared.remember_types(payload);
+        }
+        prepared.statement
     }
 
     /// Remembers a statement. Returns the id for the client: the server's, unless the client has

@@ -85,8 +85,6 @@ pub struct SessionState {
     /// Statements prepared with SQL's PREPARE, by lower-cased name.
     sql_prepared: BTreeMap<Vec<u8>, Box<[u8]>>,
     temporary_tables: BTreeSet<Vec<u8>>,
-    /// COM_SET_OPTION: several statements in one, on or off.
-    multi_statements: Option<bool>,
     blockers: BTreeSet<MigrationBlocker>,
 }
 
@@ -147,7 +145,8 @@ impl SessionState {
     }
 
     /// Why the session cannot move now; `None` when it can.
-    pub(super) fn migration_blocker(&self) -> Option<MigrationBlocker> {
+    #[must_use]
+    pub fn migration_blocker(&self) -> Option<MigrationBlocker> {
         if self.in_transaction() {
             return Some(MigrationBlocker::OpenTransaction);
         }
@@ -165,12 +164,15 @@ impl SessionState {
         self.prepared.blocker()
     }
 
-    /// COM_RESET_CONNECTION was answered: everything is as after the login, but for the schema and
-    /// COM_SET_OPTION (tried on MariaDB 10.11).
+    /// COM_RESET_CONNECTION was answered: everything is as after the login, but for the schema
+    /// (tried on MariaDB 10.11).
     pub(super) fn reset(&mut self) {
-        let schema = self.schema.take();
-        let multi_statements = self.multi_statements;
-        *self = Self { multi_statements, ..Self::new(schema, self.status) };
+        *self = Self::new(self.schema.take(), self.status);
+    }
+
+    /// A statement of Tandem's own failed that should have made the server report changes.
+    pub(super) fn not_tracked(&mut self) {
+        self.blockers.insert(MigrationBlocker::UnknownState);
     }
 
     /// COM_INIT_DB was answered.
@@ -178,21 +180,14 @@ impl SessionState {
         self.schema = Some(schema.to_vec());
     }
 
-    /// COM_SET_OPTION was answered.
-    pub(super) fn set_multi_statements(&mut self, on: bool) {
-        self.multi_statements = Some(on);
-    }
-
-    /// What COM_SET_OPTION has set, if it was used.
-    pub(super) fn multi_statements(&self) -> Option<bool> {
-        self.multi_statements
+    /// A key was generated.
+    #[inline]
+    pub(super) fn set_last_insert_id(&mut self, id: u64) {
+        self.last_insert_id = id;
     }
 
     /// Takes in what an OK packet says of the session. `statement` is what it answers.
     pub(super) fn told(&mut self, ok: &OkPacket<'_>, statement: Statement) {
-        if ok.last_insert_id != 0 {
-            self.last_insert_id = ok.last_insert_id;
-        }
         for change in ok.session_changes() {
             match change {
                 SessionChange::SystemVariable { name, value } => {

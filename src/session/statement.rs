@@ -64,6 +64,8 @@ pub(crate) enum Verb {
 pub(crate) struct Traits(u8);
 
 impl Traits {
+    /// None of them.
+    pub(crate) const NONE: Self = Self(0);
     /// `:=`: assigns a user variable.
     pub(crate) const ASSIGNS: Self = Self(1);
     /// GET_LOCK.

@@ -8,6 +8,9 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod accounts;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod grants;
 mod gtid;
 mod observation;
 mod server;

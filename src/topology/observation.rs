@@ -53,6 +53,17 @@ pub enum Outcome {
     },
 }
 
+impl fmt::Display for Outcome {
+    /// What can be said after the server's name: "refuses connections (…)".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alive(_) => f.write_str("answers"),
+            Self::SaysNo { code, message } => write!(f, "answers with error {code}: {message}"),
+            Self::Unreachable { kind, detail } => write!(f, "{kind} ({detail})"),
+        }
+    }
+}
+
 /// How a server failed to answer. The strength of the evidence differs: a refusal is the kernel's
 /// word that nobody listens, a silence may be the network's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

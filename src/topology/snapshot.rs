@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Facts, Observation, Outcome, ServerId, Servers, Source};
+use super::{Channel, Facts, Observation, Outcome, ServerId, Servers, Source};
 
 /// What is known of one server now.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +51,16 @@ impl Topology {
     #[must_use]
     pub fn facts(&self, server: ServerId) -> Option<&Facts> {
         self.seen(server).facts.as_ref().map(|(_, facts)| facts.as_ref())
+    }
+
+    /// The configured server that `channel` receives from: the one with its server id, for a host may
+    /// have as many names as it likes. `None` for a server that is not configured or was never seen.
+    #[must_use]
+    pub fn source_of(&self, channel: &Channel) -> Option<ServerId> {
+        let is_source = |id: ServerId| {
+            self.facts(id).is_some_and(|facts| facts.server_id == channel.source_server_id)
+        };
+        self.servers.iter().map(|server| server.id).find(|id| is_source(*id))
     }
 
     /// Takes a probe's result in. What sessions report is evidence for the machine but no

@@ -123,6 +123,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
         self.seq = 0;
     }
 
+    /// The sequence number of the next packet that this side writes.
+    pub fn next_seq(&self) -> u8 {
+        self.seq
+    }
+
     /// Lets the packets that this side writes begin at `seq`.
     pub fn set_seq(&mut self, seq: u8) {
         self.seq = seq;

@@ -44,7 +44,12 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// An OK packet, whatever its first byte.
-    Ok(StatusFlags),
+    Ok {
+        /// Its status flags.
+        status: StatusFlags,
+        /// The key that was generated; 0 for none.
+        last_insert_id: u64,
+    },
     /// An EOF packet of the old form.
     Eof(StatusFlags),
     /// An ERR packet with this code.
@@ -154,6 +159,11 @@ impl ResponseTracker {
         debug_assert_eq!(self.state, State::Infile);
         self.seq = seq;
         self.state = State::First;
+    }
+
+    /// The command was more than one packet; `seq` is the number of its last one.
+    pub fn begin_after(&mut self, seq: u8) {
+        self.seq = seq;
     }
 
     /// Whether the response stands between two packets, so that a packet of our own may follow.
@@ -374,8 +384,9 @@ impl ResponseTracker {
             self.status = StatusFlags(u16::from_le_bytes([low, high]));
             return Ok(Told::Eof(self.status));
         }
-        self.status = OkPacket::parse(payload)?.status;
-        Ok(Told::Ok(self.status))
+        let OkPacket { status, last_insert_id, .. } = OkPacket::parse(payload)?;
+        self.status = status;
+        Ok(Told::Ok { status, last_insert_id })
     }
 }
 

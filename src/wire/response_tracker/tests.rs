@@ -93,7 +93,7 @@ fn follow(tracker: &mut ResponseTracker, bytes: &[u8], chunks: &[usize]) -> Vec<
 fn statuses(told: &[Told]) -> Vec<u16> {
     told.iter()
         .filter_map(|told| match told {
-            Told::Ok(status) | Told::Eof(status) => Some(status.0),
+            Told::Ok { status, .. } | Told::Eof(status) => Some(status.0),
             _ => None,
         })
         .collect()
@@ -104,7 +104,7 @@ fn an_ok_ends_and_an_error_ends() {
     let mut tracker = ResponseTracker::new(capabilities(false));
     tracker.start(Command::Query, false);
     let told = follow(&mut tracker, &Script::new().ok(3).bytes, &[64]);
-    assert_eq!(told, [Told::Ok(StatusFlags(3))]);
+    assert_eq!(told, [Told::Ok { status: StatusFlags(3), last_insert_id: 0 }]);
     tracker.start(Command::Query, false);
     let told = follow(&mut tracker, &Script::new().packet(b"\xff\x28\x04#42000no").bytes, &[64]);
     assert_eq!(told, [Told::Error(1064)]);

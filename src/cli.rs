@@ -1,0 +1,167 @@
+//! The command line: what was asked for, as data.
+//!
+//! Only parsing; `main.rs` carries the [`Command`] out. A command that this version does not have is
+//! not listed either: clap's refusal of an unknown word is clearer than one that is known and does
+//! nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run the proxy.
+    Run {
+        /// The file that `-c` names; `None` for `proxy.toml`, if there is one.
+        config: Option<PathBuf>,
+    },
+    /// Show a failover of two real servers.
+    Demo(DemoOptions),
+    /// Print the effective configuration.
+    Config {
+        /// As for [`Command::Run`].
+        config: Option<PathBuf>,
+    },
+}
+
+/// How the demo runs.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DemoOptions {
+    /// Leave the servers and the proxy running at the end, and print the DSN; Ctrl-C ends them
+    #[arg(long)]
+    pub stay: bool,
+    /// Print plain lines without colour, as is done anyway when the output is no terminal
+    #[arg(long)]
+    pub plain: bool,
+}
+
+// Lines are broken here: clap wraps long texts only with another dependency.
+const LONG_ABOUT: &str = "\
+Tandem is a failover-aware proxy for MySQL and MariaDB. Two masters replicate to each other; an
+application points its DSN at Tandem and never learns which of the two answers. When the active
+master dies, Tandem lets the other one apply what it has received, makes it active and moves the
+clients over: an idle client notices nothing, a statement waits, and an open transaction gets
+error 1213, which frameworks know to retry.
+
+Without a command, Tandem runs the proxy.";
+
+const AFTER_HELP: &str = "\
+Configuration:
+  proxy.toml in the working directory, or the file that -c names. Every key can be set by an
+  environment variable as well, which wins over the file: [monitor] interval is
+  TANDEM_MONITOR__INTERVAL. Secrets can be read from files: password_file.
+
+Exit status:
+  0  done
+  1  failed, with the reason on standard error
+  2  the command line was not understood
+
+Examples:
+  tandem demo                     see a failover, without any set-up
+  tandem config -c proxy.toml     check a file, and see what is in effect
+  tandem -c /etc/tandem/proxy.toml";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "tandem",
+    version,
+    about = "A failover-aware proxy for MySQL and MariaDB master-master pairs",
+    long_about = LONG_ABOUT,
+    after_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Word>,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Debug, Subcommand)]
+enum Word {
+    /// Run the proxy (the default)
+    ///
+    /// Listens for applications, watches the masters, and keeps running until SIGTERM or Ctrl-C. Starts
+    /// even if no master can be reached, and serves as soon as one can. Logs go to standard error; an
+    /// http address (127.0.0.1:6080) serves metrics, health and a status page.
+    #[command(verbatim_doc_comment)]
+    Run(ConfigFile),
+    /// Show a failover: two real servers, a writer, kill -9, and what became of every row
+    ///
+    /// Starts two servers in a private directory (mariadbd or mysqld must be installed), makes them a
+    /// pair, runs the proxy before them, writes through it, kills the active master and brings it back.
+    /// Ends with a table of what was measured; exit status 0 only if no acknowledged row is missing and
+    /// no key was handed out twice.
+    #[command(verbatim_doc_comment)]
+    Demo(DemoOptions),
+    /// Print the effective configuration and what set each value, secrets masked
+    ///
+    /// Reads the configuration as `run` would, and reports every mistake in it at once.
+    #[command(verbatim_doc_comment)]
+    Config(ConfigFile),
+}
+
+#[derive(Args, Debug)]
+struct ConfigFile {
+    /// Configuration file [default: proxy.toml, if there is one]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Reads the command line of this process. Help, version and mistakes are answered here, and end the
+/// process.
+#[must_use]
+pub fn parse() -> Command {
+    Arguments::parse().into()
+}
+
+impl From<Arguments> for Command {
+    fn from(arguments: Arguments) -> Self {
+        match arguments.command.unwrap_or(Word::Run(arguments.file)) {
+            Word::Run(file) => Self::Run { config: file.config },
+            Word::Demo(options) => Self::Demo(options),
+            Word::Config(file) => Self::Config { config: file.config },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, clap::Error> {
+        Arguments::try_parse_from(line.split(' ')).map(Command::from)
+    }
+
+    #[test]
+    fn a_line_becomes_a_command() {
+        let file = || Some(PathBuf::from("p.toml"));
+        let demo = DemoOptions { stay: true, plain: false };
+        for (line, command) in [
+            ("tandem", Command::Run { config: None }),
+            ("tandem -c p.toml", Command::Run { config: file() }),
+            ("tandem run", Command::Run { config: None }),
+            ("tandem run --config p.toml", Command::Run { config: file() }),
+            ("tandem config -c p.toml", Command::Config { config: file() }),
+            ("tandem demo --stay", Command::Demo(demo)),
+            ("tandem demo", Command::Demo(DemoOptions::default())),
+        ] {
+            assert_eq!(parsed(line).expect(line), command);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        for line in ["tandem switchover m2", "tandem -x", "tandem -c", "tandem -c a.toml demo"] {
+            let error = parsed(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        assert_eq!(parsed("tandem --version").unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn clap_finds_no_mistake_in_the_definition() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,96 @@
+//! The rules that span several keys.
+
+use std::net::IpAddr;
+
+use super::{Config, ConfigError};
+use crate::topology::ServerAddress;
+
+/// Everything that is wrong between keys that are each right.
+pub(super) fn check(config: &Config) -> Vec<ConfigError> {
+    let mut problems = check_masters(config);
+    problems.extend(check_addresses(config));
+    problems.extend(check_password(config));
+    problems
+}
+
+fn check_masters(config: &Config) -> Vec<ConfigError> {
+    let mut problems = Vec::new();
+    let masters: Vec<_> = config.servers.masters().collect();
+    let place = |index: usize, key: &str| config.origins.of(&format!("masters[{index}].{key}"));
+    if let [only] = masters.as_slice() {
+        problems.push(ConfigError::OneMaster {
+            place: place(0, "name").clone(),
+            name: only.name.clone(),
+        });
+    }
+    for (index, master) in masters.iter().enumerate() {
+        // Names are compared as operators type them and as a case-insensitive column stores them.
+        let earlier = masters[..index]
+            .iter()
+            .position(|earlier| earlier.name.eq_ignore_ascii_case(&master.name));
+        if let Some(earlier) = earlier {
+            problems.push(ConfigError::NameTwice {
+                place: place(index, "name").clone(),
+                first: place(earlier, "name").clone(),
+                name: master.name.clone(),
+            });
+        }
+    }
+    problems
+}
+
+/// Every address in the configuration is one endpoint: no two of them may be equal.
+fn check_addresses(config: &Config) -> Vec<ConfigError> {
+    let masters = config.servers.masters().enumerate();
+    let mut addresses: Vec<(String, String, &ServerAddress)> = masters
+        .map(|(index, master)| {
+            (format!("masters[{index}].address"), master.name.clone(), &master.address)
+        })
+        .collect();
+    let ours = config.listen.iter().map(|address| ("listen", Some(address)));
+    let admin = [
+        ("admin.console", config.admin.console.as_ref()),
+        ("admin.http", config.admin.http.as_ref()),
+    ];
+    addresses.extend(ours.chain(admin).filter_map(|(key, address)| {
+        address.map(|address| (key.to_owned(), key.to_owned(), address))
+    }));
+    let mut problems = Vec::new();
+    for (index, (key, name, address)) in addresses.iter().enumerate() {
+        if let Some((first, other, _)) = addresses[..index].iter().find(|(.., a)| a == address) {
+            problems.push(ConfigError::AddressTwice {
+                place: config.origins.of(key).clone(),
+                first: config.origins.of(first).clone(),
+                key: name.clone(),
+                other: other.clone(),
+                address: Box::new((*address).clone()),
+            });
+        }
+    }
+    problems
+}
+
+fn check_password(config: &Config) -> Option<ConfigError> {
+    if !config.admin.password.reveal().is_empty() {
+        return None;
+    }
+    let addresses = [("admin.console", &config.admin.console), ("admin.http", &config.admin.http)];
+    addresses.into_iter().find_map(|(key, address)| {
+        let address = address.as_ref().filter(|address| !is_local(address))?;
+        Some(ConfigError::PasswordRequired {
+            place: config.origins.of(key).clone(),
+            key: key.to_owned(),
+            address: address.clone(),
+        })
+    })
+}
+
+/// Whether only this machine can reach the address.
+fn is_local(address: &ServerAddress) -> bool {
+    match address {
+        ServerAddress::Unix(_) => true,
+        ServerAddress::Tcp { host, .. } => {
+            host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        }
+    }
+}

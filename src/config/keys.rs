@@ -1,0 +1,150 @@
+//! All keys of `proxy.toml`: those that this version acts on, and those that it only knows by name.
+//!
+//! A key that a later version will act on is refused by name, for a proxy that silently ignored
+//! `[tls]` would be worse than one that does not start. It is taken where the value says exactly
+//! what this version does anyway, so that one file can serve both.
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// `section.key`, or `key` at the top.
+    pub(super) path: &'static str,
+    /// How the text of an environment variable is read.
+    pub(super) form: Form,
+    /// Whether this version acts on it.
+    pub(super) stage: Stage,
+}
+
+/// How the text of an environment variable is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it stands: a password `1234` is no number, and one that begins with `[` no list.
+    Text,
+    /// As a TOML value if it is one, else as it stands.
+    Toml,
+}
+
+/// Whether this version acts on a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It does.
+    Built,
+    /// It does not; `same` is the value that means what this version does.
+    Later {
+        /// The value, as TOML.
+        same: Option<&'static str>,
+    },
+}
+
+const fn text(path: &'static str) -> Key {
+    Key { path, form: Form::Text, stage: Stage::Built }
+}
+
+const fn toml(path: &'static str) -> Key {
+    Key { path, form: Form::Toml, stage: Stage::Built }
+}
+
+const fn later(path: &'static str) -> Key {
+    Key { path, form: Form::Toml, stage: Stage::Later { same: None } }
+}
+
+const fn later_unless(path: &'static str, same: &'static str) -> Key {
+    Key { path, form: Form::Toml, stage: Stage::Later { same: Some(same) } }
+}
+
+/// Every key, in the order of the file.
+pub(super) const KEYS: &[Key] = &[
+    toml("listen"),
+    toml("masters"),
+    later_unless("replicas", "[]"),
+    text("monitor.user"),
+    text("monitor.password"),
+    text("monitor.password_file"),
+    text("monitor.interval"),
+    text("monitor.timeout"),
+    toml("monitor.fall"),
+    toml("monitor.rise"),
+    toml("failover.automatic"),
+    text("failover.fencing"),
+    text("failover.hold"),
+    text("failover.catch_up"),
+    later_unless("failover.catch_up_expired", "\"stay\""),
+    later("failover.returning_master"),
+    later_unless("failover.failback", "\"manual\""),
+    text("failover.min_interval"),
+    later_unless("failover.pace", "\"off\""),
+    later("switchover.drain"),
+    later("reads.listen"),
+    later("reads.max_lag"),
+    later("tls.cert"),
+    later("tls.key"),
+    later_unless("server_tls.mode", "\"disabled\""),
+    toml("limits.max_connections"),
+    text("limits.connect_timeout"),
+    text("admin.console"),
+    text("admin.http"),
+    text("admin.user"),
+    text("admin.password"),
+    text("admin.password_file"),
+    text("log.format"),
+    text("log.level"),
+];
+
+/// The keys of one `[[masters]]`.
+pub(super) const MASTER_KEYS: &[&str] = &["name", "address"];
+
+/// The key with this path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The keys of `[section]`; none if there is no such section.
+pub(super) fn of_section(section: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.section() == Some(section))
+}
+
+impl Key {
+    /// The section, if the key is in one.
+    pub(super) fn section(&self) -> Option<&'static str> {
+        self.path.split_once('.').map(|(section, _)| section)
+    }
+
+    /// The environment variable that sets it.
+    pub(super) fn variable(&self) -> String {
+        format!("TANDEM_{}", self.path.replace('.', "__").to_uppercase())
+    }
+}
+
+/// The known key that `path` was most probably meant to be: the most alike of its own section, else
+/// one of the same name elsewhere.
+pub(super) fn nearest(path: &str) -> Option<String> {
+    let (section, name) = match path.split_once('.') {
+        Some((section, name)) => (Some(section), name),
+        None => (None, path),
+    };
+    let siblings = KEYS.iter().filter_map(|key| match (section, key.path.split_once('.')) {
+        (Some(section), Some((of, name))) if section == of => Some((name, key.path)),
+        (None, None) => Some((key.path, key.path)),
+        (None, Some((section, _))) => Some((section, section)),
+        _ => None,
+    });
+    most_alike(name, siblings).map(str::to_owned).or_else(|| {
+        KEYS.iter()
+            .find(|key| key.path.rsplit('.').next() == Some(name))
+            .map(|key| key.path.to_owned())
+    })
+}
+
+/// The candidate whose first part is most like `written`, if any is like it at all: two slips, or
+/// one for every third letter.
+pub(super) fn most_alike<'a>(
+    written: &str,
+    candidates: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<&'a str> {
+    let bound = (written.chars().count() / 3).max(2);
+    candidates
+        .map(|(name, result)| (strsim::damerau_levenshtein(written, name), result))
+        .filter(|(distance, _)| *distance <= bound)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, result)| result)
+}

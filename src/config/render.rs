@@ -1,0 +1,119 @@
+//! The effective configuration as text.
+
+use std::time::Duration;
+
+use toml_edit::{Array, Value};
+
+use super::{Config, Fencing, LogFormat, Place, Secret};
+use crate::topology::ServerAddress;
+
+/// One key, its value and what set it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The path: `monitor.interval`, `masters[0].name`.
+    pub key: String,
+    /// The value as TOML; `"***"` for a secret that is set.
+    pub value: String,
+    /// What set it.
+    pub origin: Place,
+}
+
+/// Every key that this version acts on, in the order of the file, secrets masked.
+#[must_use]
+pub fn settings(config: &Config) -> Vec<Setting> {
+    let Config { listen, servers, monitor, failover, limits, admin, log, origins } = config;
+    let mut rows = vec![("listen".to_owned(), addresses(listen))];
+    for (index, master) in servers.masters().enumerate() {
+        rows.push((format!("masters[{index}].name"), master.name.as_str().into()));
+        rows.push((format!("masters[{index}].address"), master.address.to_string().into()));
+    }
+    let sections = [
+        ("monitor.user", monitor.user.as_str().into()),
+        ("monitor.password", secret(&monitor.password)),
+        ("monitor.interval", duration(monitor.interval)),
+        ("monitor.timeout", duration(monitor.timeout)),
+        ("monitor.fall", i64::from(monitor.fall).into()),
+        ("monitor.rise", i64::from(monitor.rise).into()),
+        ("failover.automatic", failover.automatic.into()),
+        ("failover.fencing", name_of(failover.fencing, Fencing::NAMES)),
+        ("failover.hold", duration(failover.hold)),
+        ("failover.catch_up", duration(failover.catch_up)),
+        ("failover.min_interval", duration(failover.min_interval)),
+        ("limits.max_connections", number(limits.max_connections)),
+        ("limits.connect_timeout", duration(limits.connect_timeout)),
+        ("admin.console", address_or_off(admin.console.as_ref())),
+        ("admin.http", address_or_off(admin.http.as_ref())),
+        ("admin.user", admin.user.as_str().into()),
+        ("admin.password", secret(&admin.password)),
+        ("log.format", name_of(log.format, LogFormat::NAMES)),
+        ("log.level", log.level.as_str().into()),
+    ];
+    rows.extend(sections.map(|(key, value)| (key.to_owned(), value)));
+    rows.into_iter()
+        .map(|(key, value)| {
+            // A secret may have come from its file.
+            let file_key = format!("{key}_file");
+            let origin = match origins.of(&key) {
+                Place::Default => origins.of(&file_key).clone(),
+                place => place.clone(),
+            };
+            Setting { key, value: value.to_string(), origin }
+        })
+        .collect()
+}
+
+/// The effective configuration as TOML, secrets masked, with a comment after each value that says
+/// what set it.
+#[must_use]
+pub fn render(config: &Config) -> String {
+    let settings = settings(config);
+    let mut lines = Vec::new();
+    let mut table = "";
+    for Setting { key, value, origin } in &settings {
+        let (of, name) = key.rsplit_once('.').unwrap_or(("", key));
+        if of != table {
+            table = of;
+            let header = match of.split_once('[') {
+                Some((list, _)) => format!("\n[[{list}]]"),
+                None => format!("\n[{of}]"),
+            };
+            lines.push((header, None));
+        }
+        lines.push((format!("{name} = {value}"), Some(origin)));
+    }
+    let width = lines.iter().filter(|(_, origin)| origin.is_some()).map(|(line, _)| line.len());
+    let width = width.max().unwrap_or_default().min(48);
+    let mut text = String::new();
+    for (line, origin) in lines {
+        match origin {
+            Some(origin) => text.push_str(&format!("{line:width$}  # {origin}\n")),
+            None => text.push_str(&format!("{line}\n")),
+        }
+    }
+    text
+}
+
+fn addresses(list: &[ServerAddress]) -> Value {
+    Value::Array(list.iter().map(ToString::to_string).collect::<Array>())
+}
+
+fn address_or_off(address: Option<&ServerAddress>) -> Value {
+    address.map_or_else(|| "off".to_owned(), ToString::to_string).into()
+}
+
+fn duration(duration: Duration) -> Value {
+    humantime::format_duration(duration).to_string().into()
+}
+
+fn number(number: usize) -> Value {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
+}
+
+fn name_of<T: PartialEq>(value: T, names: &[(&'static str, T)]) -> Value {
+    let name = names.iter().find(|(_, named)| *named == value).map(|(name, _)| *name);
+    name.unwrap_or_default().into()
+}
+
+fn secret(secret: &Secret) -> Value {
+    if secret.reveal().is_empty() { "" } else { "***" }.into()
+}

@@ -1,0 +1,188 @@
+//! The sections of `proxy.toml` and their defaults.
+
+use std::time::Duration;
+
+use super::{Origins, Secret};
+use crate::topology::{ServerAddress, Servers};
+
+/// Everything that `proxy.toml` and the environment say.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses for applications.
+    pub listen: Vec<ServerAddress>,
+    /// The masters in order of preference, then the replicas.
+    pub servers: Servers,
+    /// `[monitor]`
+    pub monitor: Monitor,
+    /// `[failover]`
+    pub failover: Failover,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[log]`
+    pub log: Log,
+    /// What set each key that is not at its default.
+    pub origins: Origins,
+}
+
+impl Config {
+    /// Every key at its default, for these servers.
+    #[must_use]
+    pub fn new(servers: Servers) -> Self {
+        Self {
+            listen: vec![loopback(3306)],
+            servers,
+            monitor: Monitor::default(),
+            failover: Failover::default(),
+            limits: Limits::default(),
+            admin: Admin::default(),
+            log: Log::default(),
+            origins: Origins::default(),
+        }
+    }
+}
+
+fn loopback(port: u16) -> ServerAddress {
+    ServerAddress::Tcp { host: "127.0.0.1".into(), port }
+}
+
+/// `[monitor]`: health checks and the account that they, and Tandem's orders, use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Monitor {
+    /// The account.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// Between two probes of a server.
+    pub interval: Duration,
+    /// A probe that takes longer has failed.
+    pub timeout: Duration,
+    /// Failed probes before a master counts as down.
+    pub fall: u32,
+    /// Answered probes before a master that was down counts as up.
+    pub rise: u32,
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Self {
+            user: "tandem".into(),
+            password: Secret::default(),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_millis(500),
+            fall: 2,
+            rise: 3,
+        }
+    }
+}
+
+/// Whether the old active master is made to refuse writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fencing {
+    /// By `read_only` (MySQL: `super_read_only`).
+    ReadOnly,
+    /// Not at all: only the auto_increment offsets keep two writers apart.
+    None,
+}
+
+impl Fencing {
+    /// Every value with its name in the file.
+    pub(super) const NAMES: &[(&'static str, Self)] =
+        &[("read_only", Self::ReadOnly), ("none", Self::None)];
+}
+
+/// `[failover]`: the policy of the decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failover {
+    /// Whether Tandem decides by itself.
+    pub automatic: bool,
+    /// How the old master is fenced.
+    pub fencing: Fencing,
+    /// How long a statement may wait for an active master.
+    pub hold: Duration,
+    /// How long the standby may take to execute what it received.
+    pub catch_up: Duration,
+    /// Between two failovers.
+    pub min_interval: Duration,
+}
+
+impl Default for Failover {
+    fn default() -> Self {
+        Self {
+            automatic: true,
+            fencing: Fencing::ReadOnly,
+            hold: Duration::from_secs(10),
+            catch_up: Duration::from_secs(30),
+            min_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Clients at once.
+    pub max_connections: usize,
+    /// For a client to finish its handshake, and for Tandem to log in to a master.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_connections: 10_000, connect_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where the console listens; `None` (`"off"`) switches it off.
+    pub console: Option<ServerAddress>,
+    /// Where metrics, health and status are served; `None` (`"off"`) switches it off.
+    pub http: Option<ServerAddress>,
+    /// The console's user.
+    pub user: String,
+    /// Its password; may be empty only while both addresses are loopback.
+    pub password: Secret,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            console: Some(loopback(6032)),
+            http: Some(loopback(6080)),
+            user: "admin".into(),
+            password: Secret::default(),
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Text for people or JSON for machines.
+    pub format: LogFormat,
+    /// A level, or a filter in the form of `tracing_subscriber::EnvFilter`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// Every value with its name in the file.
+    pub(super) const NAMES: &[(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}

@@ -1,0 +1,253 @@
+//! What is shown, as rows of texts.
+
+use std::time::{Duration, Instant};
+
+use super::SessionRow;
+use super::statement::Spelling;
+use crate::config::Setting;
+use crate::routing::{RoutingTable, Writer};
+use crate::topology::{Channel, Facts, Role, Server, TermStore, Topology};
+
+/// A result: every value is a text or NULL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<Vec<Option<String>>>,
+}
+
+impl Table {
+    fn new(columns: &[&str]) -> Self {
+        Self { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows: Vec::new() }
+    }
+}
+
+/// `SHOW MASTERS`: in order of preference.
+pub(super) fn masters(routing: &RoutingTable, topology: &Topology, now: Instant) -> Table {
+    servers(Role::Master, routing, topology, now)
+}
+
+/// `SHOW REPLICAS`
+pub(super) fn replicas(routing: &RoutingTable, topology: &Topology, now: Instant) -> Table {
+    servers(Role::Replica, routing, topology, now)
+}
+
+fn servers(role: Role, routing: &RoutingTable, topology: &Topology, now: Instant) -> Table {
+    let mut table = Table::new(&[
+        "Name",
+        "Address",
+        "State",
+        "Up",
+        "Last_Probe",
+        "Probe_Milliseconds",
+        "Probe_Seconds_Ago",
+        "Read_Only",
+        "Server_Id",
+        "Auto_Increment",
+        "Term",
+        "Version",
+    ]);
+    let of_role = topology.servers().iter().filter(|server| server.role == role);
+    table.rows = of_role.map(|server| server_row(server, routing, topology, now)).collect();
+    table
+}
+
+fn server_row(
+    server: &Server,
+    routing: &RoutingTable,
+    topology: &Topology,
+    now: Instant,
+) -> Vec<Option<String>> {
+    let seen = topology.seen(server.id);
+    let facts = topology.facts(server.id);
+    let of_facts = |text: fn(&Facts) -> String| facts.map(text);
+    let state = match server.role {
+        Role::Replica => "replica",
+        Role::Master if routing.active() == Some(server.id) => "active",
+        Role::Master => "standby",
+    };
+    vec![
+        Some(server.name.clone()),
+        Some(server.address.to_string()),
+        Some(state.to_owned()),
+        seen.last.as_ref().map(|_| yes_no(seen.answers())),
+        seen.last.as_ref().map(|last| last.outcome.to_string()),
+        seen.last.as_ref().map(|last| format!("{:.1}", last.took.as_secs_f64() * 1000.0)),
+        seen.last.as_ref().map(|last| seconds(now.saturating_duration_since(last.at))),
+        of_facts(|facts| yes_no(facts.read_only)),
+        of_facts(|facts| facts.server_id.to_string()),
+        of_facts(|facts| {
+            format!("{} + n * {}", facts.auto_increment_offset, facts.auto_increment_increment)
+        }),
+        facts.and_then(|facts| match &facts.terms {
+            TermStore::Present(Some((term, _))) => Some(term.to_string()),
+            _ => None,
+        }),
+        of_facts(|facts| facts.identity.version.clone()),
+    ]
+}
+
+/// `SHOW SLAVE STATUS`: a row per server and channel, under the names that either vendor uses.
+pub(super) fn replication(spelling: Spelling, topology: &Topology) -> Table {
+    let mut table = Table::new(match spelling {
+        Spelling::Slave => &[
+            "Server",
+            "Master",
+            "Connection_name",
+            "Master_Host",
+            "Master_Port",
+            "Slave_IO_Running",
+            "Slave_SQL_Running",
+            "Seconds_Behind_Master",
+            "Last_IO_Errno",
+            "Last_IO_Error",
+            "Last_SQL_Errno",
+            "Last_SQL_Error",
+            "Received",
+            "Executed",
+            "Using_Gtid",
+            "Up",
+        ],
+        Spelling::Replica => &[
+            "Server",
+            "Source",
+            "Channel_Name",
+            "Source_Host",
+            "Source_Port",
+            "Replica_IO_Running",
+            "Replica_SQL_Running",
+            "Seconds_Behind_Source",
+            "Last_IO_Errno",
+            "Last_IO_Error",
+            "Last_SQL_Errno",
+            "Last_SQL_Error",
+            "Received",
+            "Executed",
+            "Using_Gtid",
+            "Up",
+        ],
+    });
+    for server in topology.servers().iter() {
+        let Some(facts) = topology.facts(server.id) else {
+            continue;
+        };
+        let channels = facts.channels.iter();
+        let row = |channel| channel_row(server, facts, channel, topology);
+        table.rows.extend(channels.map(row));
+    }
+    table
+}
+
+fn channel_row(
+    server: &Server,
+    facts: &Facts,
+    channel: &Channel,
+    topology: &Topology,
+) -> Vec<Option<String>> {
+    let source = topology.source_of(channel);
+    vec![
+        Some(server.name.clone()),
+        source.map(|source| topology.servers().name(source).to_owned()),
+        Some(channel.name.clone()),
+        Some(channel.source_host.clone()),
+        Some(channel.source_port.to_string()),
+        Some(channel.io.to_string()),
+        Some(channel.sql.to_string()),
+        channel.seconds_behind.map(|seconds| seconds.to_string()),
+        Some(channel.io_error.0.to_string()),
+        Some(channel.io_error.1.clone()),
+        Some(channel.sql_error.0.to_string()),
+        Some(channel.sql_error.1.clone()),
+        Some(channel.received.to_string()),
+        Some(facts.executed.to_string()),
+        Some(yes_no(channel.uses_gtid)),
+        // Of a server that is down, this is what it was when it last answered.
+        Some(yes_no(topology.seen(server.id).answers())),
+    ]
+}
+
+/// `SHOW TERMS`: the highest term that each server knows.
+pub(super) fn terms(topology: &Topology) -> Table {
+    let mut table = Table::new(&["Server", "Term", "Active", "Remark"]);
+    table.rows = topology
+        .servers()
+        .iter()
+        .map(|server| {
+            let (term, active, remark) = match topology.facts(server.id).map(|facts| &facts.terms) {
+                Some(TermStore::Present(Some((term, active)))) => {
+                    (Some(term.to_string()), Some(active.clone()), None)
+                }
+                Some(TermStore::Present(None)) => (None, None, Some("no decision yet".to_owned())),
+                Some(TermStore::Missing) => {
+                    (None, None, Some("there is no table tandem.term".to_owned()))
+                }
+                Some(TermStore::Denied(words)) => (None, None, Some(words.clone())),
+                None => (None, None, Some("never answered".to_owned())),
+            };
+            vec![Some(server.name.clone()), term, active, remark]
+        })
+        .collect();
+    table
+}
+
+/// `SHOW SESSIONS`: the oldest first.
+pub(super) fn sessions(sessions: &[SessionRow], now: Instant) -> Table {
+    let mut table = Table::new(&["Id", "User", "Client", "Server", "State", "Since_Seconds"]);
+    let mut sessions: Vec<&SessionRow> = sessions.iter().collect();
+    sessions.sort_by_key(|session| (session.since, session.id));
+    table.rows = sessions
+        .into_iter()
+        .map(|session| {
+            vec![
+                Some(session.id.to_string()),
+                Some(session.user.clone()),
+                Some(session.client.clone()),
+                (!session.server.is_empty()).then(|| session.server.clone()),
+                Some(session.state.clone()),
+                Some(seconds(now.saturating_duration_since(session.since))),
+            ]
+        })
+        .collect();
+    table
+}
+
+/// `SHOW STATS`: the routing table, then every sample of the metrics (`samples`, OpenMetrics text).
+pub(super) fn stats(routing: &RoutingTable, samples: &str, now: Instant) -> Table {
+    let mut table = Table::new(&["Name", "Value"]);
+    let mut row = |name: &str, value: Option<String>| {
+        table.rows.push(vec![Some(name.to_owned()), value]);
+    };
+    row("generation", Some(routing.generation.to_string()));
+    row("term", Some(routing.term.to_string()));
+    row("active", routing.active().map(|active| routing.servers.name(active).to_owned()));
+    if let Writer::Held { since, reason } = &routing.writer {
+        row("held_because", Some(reason.to_string()));
+        row("held_seconds", Some(seconds(now.saturating_duration_since(*since))));
+    }
+    for sample in samples.lines().filter(|line| !line.starts_with('#')) {
+        // The value is behind the last blank; a label's value may contain blanks.
+        if let Some((name, value)) = sample.rsplit_once(' ') {
+            row(name, Some(value.to_owned()));
+        }
+    }
+    table
+}
+
+/// `SHOW CONFIG`
+pub(super) fn config(settings: &[Setting]) -> Table {
+    let mut table = Table::new(&["Key", "Value", "Set_By"]);
+    table.rows = settings
+        .iter()
+        .map(|Setting { key, value, origin }| {
+            vec![Some(key.clone()), Some(value.clone()), Some(origin.to_string())]
+        })
+        .collect();
+    table
+}
+
+fn yes_no(yes: bool) -> String {
+    if yes { "Yes" } else { "No" }.to_owned()
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1}", duration.as_secs_f64())
+}

@@ -1,0 +1,204 @@
+//! Carrying orders out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::catch_up::catch_up;
+use super::failure::not_connected;
+use super::fence::fence;
+use super::promotion::{Decision, open, promote};
+use super::receiving::{From, start_receiving, stop_receiving};
+use super::semi_sync::{Switch, restore};
+use super::warm::WarmConnections;
+use crate::failover::{Order, OrderFailure, OrderResult};
+use crate::monitor::Connection;
+use crate::topology::{Role, ServerId, Topology};
+
+/// Something that carries orders out. The real one writes SQL; tests have a scripted one.
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    /// Carries one order out, within a bounded time.
+    async fn carry_out(&self, order: &Order, surroundings: Surroundings) -> OrderResult;
+
+    /// A master was seen to receive from `server`: what was switched off on `server` because
+    /// nobody received may be switched on again.
+    async fn received_again(&self, server: ServerId);
+}
+
+/// What is known of the other servers when an order is given, as far as it matters for how it is
+/// carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// `@@server_id` of the order's source, where it was ever seen.
+    pub source_server_id: Option<u32>,
+    /// Whether every other master answered its last probe.
+    pub peers_answer: bool,
+}
+
+impl Surroundings {
+    /// What `topology` knows around `order`.
+    #[must_use]
+    pub fn of(order: &Order, topology: &Topology) -> Self {
+        let source = match order {
+            Order::StopReceiving { source, .. } | Order::StartReceiving { source, .. } => {
+                Some(*source)
+            }
+            _ => None,
+        };
+        let mut peers = topology
+            .servers()
+            .iter()
+            .filter(|peer| peer.role == Role::Master && peer.id != order.server());
+        Self {
+            source_server_id: source
+                .and_then(|source| topology.facts(source))
+                .map(|facts| facts.server_id),
+            peers_answer: peers.all(|peer| topology.seen(peer.id).answers()),
+        }
+    }
+}
+
+/// Carries orders out as SQL, over warm connections.
+#[derive(Debug)]
+pub struct SqlExecutor {
+    connections: Arc<WarmConnections>,
+    decided_by: String,
+    /// Masters that go on asynchronously, and by which switch.
+    asynchronous: Mutex<HashMap<ServerId, Switch>>,
+}
+
+/// `lock_wait_timeout` is 2 s; the statement is given a little more to answer.
+const FENCE_WITHIN: Duration = Duration::from_secs(3);
+/// Threads are stopped in milliseconds, unless they are inside a transaction of a table that cannot
+/// roll back.
+const RECEIVING_WITHIN: Duration = Duration::from_secs(10);
+/// A lock wait of 2 s, and an INSERT.
+const PROMOTE_WITHIN: Duration = Duration::from_secs(10);
+/// A catch-up has its own bound; this is what its last question may take beyond it.
+const CATCH_UP_GRACE: Duration = Duration::from_secs(2);
+
+impl SqlExecutor {
+    /// An executor whose decisions are signed `host:pid`.
+    #[must_use]
+    pub fn new(connections: Arc<WarmConnections>) -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let decided_by = format!("{}:{}", host.trim(), std::process::id());
+        Self::signed(connections, decided_by)
+    }
+
+    /// An executor whose decisions are signed `decided_by`.
+    #[must_use]
+    pub fn signed(connections: Arc<WarmConnections>, decided_by: String) -> Self {
+        Self { connections, decided_by, asynchronous: Mutex::default() }
+    }
+
+    async fn run(
+        &self,
+        connection: &mut Connection,
+        order: &Order,
+        around: &Surroundings,
+    ) -> Result<OrderResult, OrderFailure> {
+        let servers = self.connections.servers();
+        let from = |source: ServerId| From {
+            server_id: around.source_server_id,
+            address: &servers.get(source).address,
+        };
+        match order {
+            Order::Fence { .. } => fence(connection).await?,
+            Order::CatchUp { timeout, .. } => catch_up(connection, *timeout).await?,
+            Order::StopReceiving { source, .. } => {
+                stop_receiving(connection, from(*source)).await?;
+            }
+            Order::StartReceiving { source, .. } => {
+                start_receiving(connection, from(*source)).await?;
+            }
+            Order::Promote { server, seen, reason } => {
+                let decision = Decision {
+                    active: servers.name(*server),
+                    seen: *seen,
+                    reason,
+                    decided_by: &self.decided_by,
+                };
+                let (result, switch) = promote(connection, decision, around.peers_answer).await?;
+                self.remember(*server, switch);
+                return Ok(result);
+            }
+            Order::Open { server, term } => {
+                let name = servers.name(*server);
+                let (result, switch) = open(connection, name, *term, around.peers_answer).await?;
+                self.remember(*server, switch);
+                return Ok(result);
+            }
+        }
+        Ok(OrderResult::Done)
+    }
+
+    fn remember(&self, server: ServerId, switch: Option<Switch>) {
+        if let Some(switch) = switch {
+            self.asynchronous().insert(server, switch);
+        }
+    }
+
+    fn asynchronous(&self) -> std::sync::MutexGuard<'_, HashMap<ServerId, Switch>> {
+        self.asynchronous.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bound(order: &Order) -> Duration {
+    match order {
+        Order::Fence { .. } => FENCE_WITHIN,
+        Order::CatchUp { timeout, .. } => *timeout + CATCH_UP_GRACE,
+        Order::StopReceiving { .. } | Order::StartReceiving { .. } => RECEIVING_WITHIN,
+        Order::Promote { .. } | Order::Open { .. } => PROMOTE_WITHIN,
+    }
+}
+
+#[async_trait]
+impl Executor for SqlExecutor {
+    async fn carry_out(&self, order: &Order, surroundings: Surroundings) -> OrderResult {
+        let server = order.server();
+        let mut connection = match self.connections.take(server).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                return OrderResult::Failed(not_connected(error, self.connections.user()));
+            }
+        };
+        let within = bound(order);
+        match timeout(within, self.run(&mut connection, order, &surroundings)).await {
+            Ok(Ok(result)) => {
+                self.connections.give_back(server, connection);
+                result
+            }
+            // The connection goes with the failure: whatever it held, a lock or a statement that
+            // still runs, the server lets go of.
+            Ok(Err(failure)) => OrderResult::Failed(failure),
+            Err(_) => OrderResult::Failed(OrderFailure::TimedOut(format!(
+                "no answer within {}",
+                humantime::format_duration(within)
+            ))),
+        }
+    }
+
+    async fn received_again(&self, server: ServerId) {
+        let Some(switch) = self.asynchronous().remove(&server) else { return };
+        let name = self.connections.servers().name(server);
+        let restored = match self.connections.take(server).await {
+            Ok(mut connection) => {
+                let restored = timeout(FENCE_WITHIN, restore(&mut connection, switch, name)).await;
+                if matches!(restored, Ok(Ok(()))) {
+                    self.connections.give_back(server, connection);
+                    return;
+                }
+                format!("{restored:?}")
+            }
+            Err(error) => error.to_string(),
+        };
+        debug!(server = name, restored, "semi-synchronous replication is not restored yet");
+        self.asynchronous().entry(server).or_insert(switch);
+    }
+}

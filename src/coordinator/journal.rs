@@ -1,0 +1,97 @@
+//! What happened, for people: the last transitions, and how many there were of each kind.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use crate::failover::Transition;
+
+/// One transition and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalRow {
+    /// Counts from 1 and never repeats, so that a reader knows what it has seen and what it missed.
+    pub number: u64,
+    /// By the clock on the wall.
+    pub at: SystemTime,
+    /// Since the journal began, by the clock that never jumps: differences are durations.
+    pub monotonic_ms: u64,
+    /// What happened.
+    pub transition: Transition,
+}
+
+/// The last transitions: written by the coordinator, read by the console and the metrics.
+#[derive(Debug)]
+pub struct Journal {
+    began: Instant,
+    capacity: usize,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    rows: VecDeque<JournalRow>,
+    written: u64,
+    counts: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+impl Journal {
+    /// An empty one that keeps the last `capacity` rows.
+    #[must_use]
+    pub fn new(capacity: usize, now: Instant) -> Self {
+        Self { began: now, capacity, pages: Mutex::default() }
+    }
+
+    /// Writes a row; the oldest one goes when there is no room.
+    pub fn record(&self, now: Instant, at: SystemTime, transition: Transition) {
+        let since = now.saturating_duration_since(self.began).as_millis();
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.written += 1;
+        *pages.counts.entry((transition.from, transition.to)).or_default() += 1;
+        let row = JournalRow {
+            number: pages.written,
+            at,
+            monotonic_ms: u64::try_from(since).unwrap_or(u64::MAX),
+            transition,
+        };
+        pages.rows.push_back(row);
+        while pages.rows.len() > self.capacity {
+            pages.rows.pop_front();
+        }
+    }
+
+    /// The rows after number `after` that are still there, oldest first; all of them after 0.
+    #[must_use]
+    pub fn rows_after(&self, after: u64) -> Vec<JournalRow> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.rows.iter().filter(|row| row.number > after).cloned().collect()
+    }
+
+    /// How often each `(from, to)` happened since the start, for a counter.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_and_the_counts_stay() {
+        let began = Instant::now();
+        let journal = Journal::new(2, began);
+        for (ms, to) in [(1, "holding"), (5, "steady"), (9, "holding")] {
+            let transition =
+                Transition { from: "somewhere", to, reason: String::new(), server: None };
+            journal.record(began + Duration::from_millis(ms), SystemTime::UNIX_EPOCH, transition);
+        }
+        let rows = journal.rows_after(0);
+        let seen: Vec<_> = rows.iter().map(|row| (row.number, row.monotonic_ms)).collect();
+        assert_eq!(seen, [(2, 5), (3, 9)]);
+        assert_eq!(journal.rows_after(2).len(), 1);
+        assert_eq!(journal.counts()[&("somewhere", "holding")], 2);
+    }
+}

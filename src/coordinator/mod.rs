@@ -1,0 +1,32 @@
+//! Driving the decision: observations in, routing tables and SQL out.
+//!
+//! The failover machine decides and does nothing; this module does and decides nothing. The
+//! [`Coordinator`] is one task that owns the machine: it feeds it what the monitor and the sessions
+//! saw, what became of its orders and when its deadlines come, and carries its actions out. A
+//! routing table goes to the sessions, a transition to the log and the [`Journal`], a probe request
+//! to the monitor, an order to the [`Executor`], each on a task of its own, so that a server that
+//! hangs holds up nothing else.
+//!
+//! [`SqlExecutor`] is the only part of Tandem that writes to servers. Every order is idempotent,
+//! bounded in time, and says exactly why it failed. It works over warm connections
+//! ([`WarmConnections`]): in a failover a login is a round trip too many.
+//!
+//! One thing it keeps in mind itself, because it is no decision: a new active master whose
+//! semi-synchronous replication waits for the dead one is let go on asynchronously, and waits again
+//! when the other one receives from it again.
+
+mod catch_up;
+mod driver;
+mod executor;
+mod failure;
+mod fence;
+mod journal;
+mod promotion;
+mod receiving;
+mod semi_sync;
+mod warm;
+
+pub use driver::{Coordinator, Decide, Inputs, Outputs};
+pub use executor::{Executor, SqlExecutor, Surroundings};
+pub use journal::{Journal, JournalRow};
+pub use warm::WarmConnections;

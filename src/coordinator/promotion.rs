@@ -1,0 +1,301 @@
+//! Writing a decision on the new active master, and opening it.
+//!
+//! The order of the steps is the safety: the lock (so that of several proxies one writes at a
+//! time), the highest term (so that only the decision that was made on it is written), then the
+//! term, and only then `read_only=0`. A proxy that dies between the last two leaves a term whose
+//! master is closed, which is what `Open` is for. All that can go in one packet does.
+//!
+//! Terms are numbered by Tandem, in the manner of `AUTO_INCREMENT` with the server's own increment
+//! and offset, so that two masters never hand out the same one; and not by `AUTO_INCREMENT` itself,
+//! because the number must also be above a term that this server has never received (the decision
+//! may have been read on the master that died).
+
+use tracing::info;
+
+use super::catch_up::text_literal;
+use super::failure::failure;
+use super::semi_sync::{self, SemiSync, Switch};
+use crate::failover::{OrderFailure, OrderResult};
+use crate::monitor::{Answers, Columns, Connection, ConnectionError, Privilege};
+use crate::topology::{Flavor, Term};
+
+/// The lock that serialises writers of terms.
+const LOCK: &str = "tandem.term";
+
+/// A decision to be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decision<'a> {
+    /// The new active master, by its configured name.
+    pub(super) active: &'a str,
+    /// The highest term it was made on.
+    pub(super) seen: Term,
+    /// Why.
+    pub(super) reason: &'a str,
+    /// Which process decided: `host:pid`.
+    pub(super) decided_by: &'a str,
+}
+
+/// An order's result, and the switch of semi-synchronous replication if it was turned off.
+type Outcome = (OrderResult, Option<Switch>);
+
+/// Writes the decision and opens the server.
+pub(super) async fn promote(
+    connection: &mut Connection,
+    decision: Decision<'_>,
+    peers_answer: bool,
+) -> Result<Outcome, OrderFailure> {
+    let standing = stand(connection).await?;
+    if let Some(highest) = standing.terms.first().filter(|row| row.term > decision.seen) {
+        // The connection broke after the term was written and before we heard of it.
+        let before = standing.terms.get(1).map_or(Term::default(), |row| row.term);
+        let ours = highest.active == decision.active && highest.decided_by == decision.decided_by;
+        if !(ours && before <= decision.seen) {
+            let result = superseded(highest);
+            unlock(connection).await?;
+            return Ok((result, None));
+        }
+        let term = highest.term;
+        let switch =
+            release_semi_sync(connection, &standing, decision.active, peers_answer).await?;
+        run(connection, &open_and_unlock(connection)).await?;
+        return Ok((OrderResult::Promoted(term), switch));
+    }
+    let highest = standing.terms.first().map_or(Term::default(), |row| row.term);
+    let term = standing.next_term(highest.max(decision.seen));
+    let switch = release_semi_sync(connection, &standing, decision.active, peers_answer).await?;
+    let mysql = connection.dialect().flavor == Flavor::MySql;
+    let mut statements = Vec::new();
+    if mysql {
+        // Leaves read_only on, which does not stop the account that writes the term.
+        statements.push(("SET GLOBAL super_read_only=0".to_owned(), Privilege::ReadOnly));
+    }
+    if !standing.has_table {
+        statements.extend(SCHEMA.map(|statement| (statement.to_owned(), Privilege::Terms)));
+    }
+    statements.push((insert(term, decision), Privilege::Terms));
+    statements.push(("SET GLOBAL read_only=0".to_owned(), Privilege::ReadOnly));
+    statements.push((format!("DO RELEASE_LOCK('{LOCK}')"), Privilege::Terms));
+    match run(connection, &statements).await {
+        Ok(()) => Ok((OrderResult::Promoted(term), switch)),
+        Err(error) => {
+            if mysql && standing.super_read_only {
+                // Undone as far as it was done. That it failed is already the result.
+                let _ = connection.ask("SET GLOBAL super_read_only=1").await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Opens the server again, if `term` is still the highest that it knows.
+pub(super) async fn open(
+    connection: &mut Connection,
+    name: &str,
+    term: Term,
+    peers_answer: bool,
+) -> Result<Outcome, OrderFailure> {
+    let standing = stand(connection).await?;
+    if let Some(highest) = standing.terms.first().filter(|row| row.term > term) {
+        let result = superseded(highest);
+        unlock(connection).await?;
+        return Ok((result, None));
+    }
+    let switch = release_semi_sync(connection, &standing, name, peers_answer).await?;
+    run(connection, &open_and_unlock(connection)).await?;
+    Ok((OrderResult::Done, switch))
+}
+
+/// `decided_at` is in UTC: the two masters may have different time zones.
+const SCHEMA: [&str; 2] = [
+    "CREATE DATABASE IF NOT EXISTS tandem",
+    "CREATE TABLE IF NOT EXISTS tandem.term (term BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
+     active VARCHAR(64) NOT NULL, decided_by VARCHAR(255) NOT NULL, reason TEXT NOT NULL, \
+     decided_at DATETIME(3) NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
+];
+
+fn insert(term: Term, decision: Decision<'_>) -> String {
+    format!(
+        "INSERT INTO tandem.term (term, active, decided_by, reason, decided_at) \
+         VALUES ({term}, {}, {}, {}, UTC_TIMESTAMP(3))",
+        text_literal(decision.active),
+        text_literal(decision.decided_by),
+        text_literal(decision.reason),
+    )
+}
+
+struct TermRow {
+    term: Term,
+    active: String,
+    decided_by: String,
+}
+
+fn superseded(row: &TermRow) -> OrderResult {
+    OrderResult::Superseded { term: row.term, active: row.active.clone() }
+}
+
+/// Where a server stands, read under the lock.
+struct Standing {
+    increment: u64,
+    offset: u64,
+    super_read_only: bool,
+    semi_sync: Option<SemiSync>,
+    has_table: bool,
+    /// The two highest, highest first.
+    terms: Vec<TermRow>,
+}
+
+impl Standing {
+    /// The smallest number of the server's own class above `above`. The server ignores an offset
+    /// that is larger than the increment, and so does this.
+    fn next_term(&self, above: Term) -> Term {
+        let increment = self.increment.max(1);
+        let offset = if self.offset > increment { 1 } else { self.offset.max(1) };
+        if above.0 < offset {
+            return Term(offset);
+        }
+        Term(offset + ((above.0 - offset) / increment + 1) * increment)
+    }
+}
+
+/// Takes the lock and reads what a decision depends on, in one round trip.
+async fn stand(connection: &mut Connection) -> Result<Standing, OrderFailure> {
+    let super_read_only = match connection.dialect().flavor {
+        Flavor::MariaDb => "0",
+        Flavor::MySql => "@@GLOBAL.super_read_only",
+    };
+    let question = format!(
+        "SELECT GET_LOCK('{LOCK}', 2) AS locked, @@GLOBAL.auto_increment_increment AS increment, \
+         @@GLOBAL.auto_increment_offset AS offset, {super_read_only} AS super_read_only; {}; \
+         SELECT term, active, decided_by FROM tandem.term ORDER BY term DESC LIMIT 2",
+        semi_sync::QUESTIONS
+    );
+    let answers = connection.ask(&question).await;
+    let answers = answers.map_err(|error| failure(error, connection, Privilege::Terms))?;
+    let has_table = match &answers.error {
+        Some((1146 | 1049, _)) if answers.sets.len() == 3 => false,
+        Some((code, message)) => {
+            let error = ConnectionError::Server { code: *code, message: message.clone() };
+            return Err(failure(error, connection, Privilege::Terms));
+        }
+        None => true,
+    };
+    read_standing(&answers, has_table)
+        .map_err(|error| failure(error, connection, Privilege::Terms))?
+        .ok_or_else(|| OrderFailure::TimedOut("another Tandem is writing a term here".to_owned()))
+}
+
+/// `None` when the lock was not to be had.
+fn read_standing(answers: &Answers, has_table: bool) -> Result<Option<Standing>, ConnectionError> {
+    let rows = |place: usize| answers.sets.get(place).map_or(&[][..], Vec::as_slice);
+    let Some(first) = rows(0).first().map(Columns) else {
+        return Err(ConnectionError::Unintelligible("no answer to GET_LOCK".to_owned()));
+    };
+    if first.find(&["locked"]).as_deref() != Some("1") {
+        return Ok(None);
+    }
+    let term = |row: Columns<'_>| {
+        Ok(TermRow {
+            term: Term(row.number(&["term"])?),
+            active: row.text(&["active"])?,
+            decided_by: row.text(&["decided_by"])?,
+        })
+    };
+    Ok(Some(Standing {
+        increment: first.number(&["increment"])?,
+        offset: first.number(&["offset"])?,
+        super_read_only: first.number::<u8>(&["super_read_only"])? != 0,
+        semi_sync: SemiSync::read(rows(1), rows(2)),
+        has_table,
+        terms: rows(3).iter().map(Columns).map(term).collect::<Result<_, ConnectionError>>()?,
+    }))
+}
+
+async fn release_semi_sync(
+    connection: &mut Connection,
+    standing: &Standing,
+    name: &str,
+    peers_answer: bool,
+) -> Result<Option<Switch>, OrderFailure> {
+    match standing.semi_sync {
+        Some(semi_sync) if semi_sync.would_hang(peers_answer) => semi_sync
+            .release(connection, name)
+            .await
+            .map_err(|error| failure(error, connection, Privilege::SemiSync)),
+        _ => Ok(None),
+    }
+}
+
+fn open_and_unlock(connection: &Connection) -> Vec<(String, Privilege)> {
+    let mut statements = Vec::new();
+    if connection.dialect().flavor == Flavor::MySql {
+        statements.push(("SET GLOBAL super_read_only=0".to_owned(), Privilege::ReadOnly));
+    }
+    statements.push(("SET GLOBAL read_only=0".to_owned(), Privilege::ReadOnly));
+    statements.push((format!("DO RELEASE_LOCK('{LOCK}')"), Privilege::Terms));
+    statements
+}
+
+/// Runs the statements in one packet; a refusal is attributed to the privilege of its statement.
+async fn run(
+    connection: &mut Connection,
+    statements: &[(String, Privilege)],
+) -> Result<(), OrderFailure> {
+    let packet = statements.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join("; ");
+    let answers = connection.ask(&packet).await;
+    let answers = answers.map_err(|error| failure(error, connection, Privilege::Terms))?;
+    match answers.error {
+        None => Ok(()),
+        Some((code, message)) => {
+            let (text, privilege) = &statements[answers.sets.len().min(statements.len() - 1)];
+            info!(statement = text, code, message, "refused");
+            Err(failure(ConnectionError::Server { code, message }, connection, *privilege))
+        }
+    }
+}
+
+async fn unlock(connection: &mut Connection) -> Result<(), OrderFailure> {
+    run(connection, &[(format!("DO RELEASE_LOCK('{LOCK}')"), Privilege::Terms)]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(increment: u64, offset: u64, above: u64) -> u64 {
+        let standing = Standing {
+            increment,
+            offset,
+            super_read_only: false,
+            semi_sync: None,
+            has_table: true,
+            terms: Vec::new(),
+        };
+        standing.next_term(Term(above)).0
+    }
+
+    /// The row of decisions of DESIGN.md 6: m1 m1 m2 m1 m2 m2 m1 got 1 3 4 5 6 8 9.
+    #[test]
+    fn terms_are_numbered_as_auto_increment_would() {
+        let mut highest = 0;
+        let mut given = Vec::new();
+        for offset in [1, 1, 2, 1, 2, 2, 1] {
+            highest = next(2, offset, highest);
+            given.push(highest);
+        }
+        assert_eq!(given, [1, 3, 4, 5, 6, 8, 9]);
+    }
+
+    #[test]
+    fn a_term_is_above_and_of_the_servers_class() {
+        for increment in 1..6 {
+            for offset in 1..=increment {
+                for above in 0..40 {
+                    let term = next(increment, offset, above);
+                    assert!(term > above && term <= (above + increment).max(offset));
+                    assert_eq!(term % increment, offset % increment);
+                }
+            }
+        }
+        assert_eq!(next(1, 5, 7), 8, "an offset above the increment is ignored");
+    }
+}

@@ -1,0 +1,368 @@
+//! What every phase knows and can do: the picture, the published table, the orders under way.
+//!
+//! A phase owns what only it needs; this is the rest. It draws no conclusions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::action::{Action, Order, OrderFailure, OrderId, OrderResult, Transition};
+use super::assessment::{Verdict, assess, in_words};
+use super::errands::Errands;
+use super::links::Links;
+use super::policy::{PROBE_SPACING, Policy, RETRY_FIRST, RETRY_MOST};
+use super::writability::Writability;
+use crate::routing::{RoutingTable, Writer};
+use crate::topology::{
+    Identity, Observation, Outcome, ServerId, Servers, Source, Term, TermStore, Topology,
+};
+
+/// The state that outlives a phase, and the actions of the present step.
+#[derive(Clone, Debug)]
+pub(super) struct Context {
+    pub(super) now: Instant,
+    pub(super) policy: Policy,
+    pub(super) servers: Servers,
+    pub(super) topology: Topology,
+    pub(super) links: Links,
+    pub(super) writability: Writability,
+    /// The highest decision ever seen, on any server. Never forgotten: a server that lost it does
+    /// not make it undone.
+    pub(super) highest: Option<(Term, String)>,
+    /// What `highest` was when the first answers were in.
+    pub(super) first_term: Term,
+    /// The last table that was published.
+    pub(super) table: RoutingTable,
+    /// A master whose promotion ended in silence: it may be active without anybody knowing.
+    pub(super) in_doubt: Option<InDoubt>,
+    /// A promotion of ours was written and then broke off before the door was open.
+    pub(super) half_done: Option<Term>,
+    /// The last attempt to make somebody active failed; not again before some time.
+    pub(super) setback: Option<Setback>,
+    /// When the active master last changed, other than at the start.
+    pub(super) last_failover: Option<Instant>,
+    /// Who was active before the present hold, or is.
+    pub(super) last_active: Option<ServerId>,
+    errands: Errands,
+    outstanding: BTreeMap<OrderId, Order>,
+    next_order: u64,
+    probes: Vec<ProbeClock>,
+    actions: Vec<Action>,
+    /// The reason of the transition that the present step makes.
+    because: Option<(String, Option<ServerId>)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InDoubt {
+    pub(super) server: ServerId,
+    pub(super) since: Instant,
+    /// The highest term when it was to be promoted: a higher one ends the doubt.
+    pub(super) seen: Term,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Setback {
+    pub(super) reason: String,
+    pub(super) not_before: Instant,
+    delay: Duration,
+}
+
+/// Out-of-turn probes of one server: at most one per `PROBE_SPACING`.
+#[derive(Clone, Copy, Debug, Default)]
+struct ProbeClock {
+    asked: Option<Instant>,
+    due: Option<Instant>,
+}
+
+impl Context {
+    pub(super) fn new(policy: Policy, servers: Servers, now: Instant) -> Self {
+        Self {
+            now,
+            policy,
+            topology: Topology::new(servers.clone()),
+            links: Links::default(),
+            writability: Writability::default(),
+            highest: None,
+            first_term: Term::default(),
+            table: RoutingTable::starting(servers.clone(), now),
+            in_doubt: None,
+            half_done: None,
+            setback: None,
+            last_failover: None,
+            last_active: None,
+            errands: Errands::default(),
+            outstanding: BTreeMap::new(),
+            next_order: 0,
+            probes: vec![ProbeClock::default(); servers.len()],
+            actions: Vec::new(),
+            because: None,
+            servers,
+        }
+    }
+
+    // --- taking in -------------------------------------------------------------------------------
+
+    /// Takes a probe's result in. Returns whether it was news.
+    pub(super) fn observe(&mut self, look: &Observation) -> bool {
+        if look.server.index() >= self.servers.len() {
+            return false;
+        }
+        if look.source == Source::Session {
+            return true;
+        }
+        let last = self.topology.seen(look.server).last.as_ref();
+        if last.is_some_and(|last| look.at < last.at) {
+            return false;
+        }
+        self.topology.record(look.clone());
+        self.links.record(&self.topology, look);
+        if let Outcome::Alive(facts) = &look.outcome {
+            if let TermStore::Present(Some((term, active))) = &facts.terms {
+                self.learn(*term, active);
+            }
+        }
+        self.writability.record(look, self.term());
+        self.with_errands(|errands, cx| errands.observe(cx));
+        true
+    }
+
+    /// Takes an order's result in, also of one that its phase has given up: what it did is done.
+    /// Returns whether it was news; a duplicate is none.
+    pub(super) fn finish(&mut self, id: OrderId, result: &OrderResult) -> bool {
+        let Some(order) = self.outstanding.remove(&id) else {
+            return false;
+        };
+        match (&order, result) {
+            (Order::Fence { server }, OrderResult::Done) => {
+                self.writability.ordered(*server, true, self.now);
+            }
+            (Order::Open { server, .. }, OrderResult::Done) => {
+                self.writability.ordered(*server, false, self.now);
+            }
+            (Order::Promote { server, .. }, OrderResult::Promoted(term)) => {
+                self.writability.ordered(*server, false, self.now);
+                let name = self.name(*server).to_owned();
+                self.learn(*term, &name);
+            }
+            (_, OrderResult::Superseded { term, active }) => self.learn(*term, active),
+            _ => {}
+        }
+        self.with_errands(|errands, cx| errands.finished(cx, id, &order, result));
+        true
+    }
+
+    fn learn(&mut self, term: Term, active: &str) {
+        if self.highest.as_ref().is_none_or(|(highest, _)| term > *highest) {
+            self.highest = Some((term, active.to_owned()));
+        }
+    }
+
+    // --- looking up ------------------------------------------------------------------------------
+
+    pub(super) fn term(&self) -> Term {
+        self.highest.as_ref().map_or(Term::default(), |(term, _)| *term)
+    }
+
+    pub(super) fn name(&self, server: ServerId) -> &str {
+        self.servers.name(server)
+    }
+
+    pub(super) fn verdict(&self, server: ServerId) -> Verdict {
+        assess(&self.topology, server, &self.policy)
+    }
+
+    /// "m1 refuses connections (os error 111)"
+    pub(super) fn describe(&self, server: ServerId) -> String {
+        format!("{} {}", self.name(server), in_words(&self.verdict(server), &self.policy))
+    }
+
+    pub(super) fn masters(&self) -> Vec<ServerId> {
+        self.servers.masters().map(|master| master.id).collect()
+    }
+
+    /// Whether the last answered look at `server` began at `moment` or later.
+    pub(super) fn looked_since(&self, server: ServerId, moment: Instant) -> bool {
+        let last = self.topology.seen(server).last.as_ref();
+        last.is_some_and(|last| {
+            matches!(last.outcome, Outcome::Alive(_))
+                && last.at.checked_sub(last.took).is_some_and(|began| began >= moment)
+        })
+    }
+
+    /// Whether the last look at `server` began at `moment` or later and was answered, with whatever.
+    pub(super) fn answered_since(&self, server: ServerId, moment: Instant) -> bool {
+        let seen = self.topology.seen(server);
+        let began = seen.last.as_ref().and_then(|last| last.at.checked_sub(last.took));
+        seen.answers() && began.is_some_and(|began| began >= moment)
+    }
+
+    /// When a takeover that is not allowed now may be tried again.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        let setback = self.setback.as_ref().map(|setback| setback.not_before);
+        let interval = self.last_failover.map(|last| last + self.policy.min_interval);
+        setback.into_iter().chain(interval).filter(|at| *at > self.now).min()
+    }
+
+    /// Whether a fence of ours may still be on its way to `server`.
+    pub(super) fn fence_under_way(&self, server: ServerId) -> bool {
+        self.outstanding
+            .values()
+            .any(|order| matches!(order, Order::Fence { server: fenced } if *fenced == server))
+    }
+
+    // --- acting ----------------------------------------------------------------------------------
+
+    pub(super) fn run(&mut self, order: Order) -> OrderId {
+        self.next_order += 1;
+        let id = OrderId(self.next_order);
+        if let Order::StopReceiving { server, source } = order {
+            self.errands.sever(server, source, self.now);
+        }
+        self.outstanding.insert(id, order.clone());
+        self.actions.push(Action::Run { id, order });
+        id
+    }
+
+    pub(super) fn do_errands(&mut self, active: ServerId) {
+        self.with_errands(|errands, cx| errands.run(cx, active));
+    }
+
+    fn with_errands(&mut self, act: impl FnOnce(&mut Errands, &mut Self)) {
+        let mut errands = std::mem::take(&mut self.errands);
+        act(&mut errands, self);
+        self.errands = errands;
+    }
+
+    /// Asks for a probe, now if there was none just now, else a few milliseconds later.
+    pub(super) fn ask_probe(&mut self, server: ServerId) {
+        let clock = &mut self.probes[server.index()];
+        let earliest = clock.asked.map_or(self.now, |asked| asked + PROBE_SPACING);
+        clock.due.get_or_insert(earliest.max(self.now));
+        self.send_due_probes();
+    }
+
+    /// Asks for a probe a moment from now.
+    pub(super) fn ask_probe_soon(&mut self, server: ServerId) {
+        let soon = self.now + PROBE_SPACING;
+        self.probes[server.index()].due.get_or_insert(soon);
+    }
+
+    pub(super) fn send_due_probes(&mut self) {
+        for (index, clock) in (0u16..).zip(&mut self.probes) {
+            if clock.due.is_some_and(|due| due <= self.now) {
+                *clock = ProbeClock { asked: Some(self.now), due: None };
+                self.actions.push(Action::Probe(ServerId(index)));
+            }
+        }
+    }
+
+    pub(super) fn next_probe(&self) -> Option<Instant> {
+        self.probes.iter().filter_map(|clock| clock.due).min()
+    }
+
+    /// Notes the reason of the transition that is being made; the first one of a step counts.
+    pub(super) fn because(&mut self, reason: impl Into<String>, server: Option<ServerId>) {
+        self.because.get_or_insert((reason.into(), server));
+    }
+
+    /// Tells people of a change of phase that the step made, or of a new reason for the same one.
+    pub(super) fn record_step(&mut self, from: &'static str, to: &'static str) {
+        match self.because.take() {
+            Some((reason, server)) => self.record(from, to, reason, server),
+            None if from != to => {
+                let reason = match &self.table.writer {
+                    Writer::Held { reason, .. } => reason.to_string(),
+                    Writer::Active(server) => format!("{} is active", self.name(*server)),
+                };
+                self.record(from, to, reason, None);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn record(
+        &mut self,
+        from: &'static str,
+        to: &'static str,
+        reason: String,
+        server: Option<ServerId>,
+    ) {
+        self.actions.push(Action::Record(Transition { from, to, reason, server }));
+    }
+
+    pub(super) fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// The present attempt failed: says why, and doubles the time until the next one.
+    pub(super) fn set_back(&mut self, reason: String) {
+        let delay = self.setback.as_ref().map_or(RETRY_FIRST, |last| last.delay * 2);
+        let delay = delay.min(RETRY_MOST);
+        self.setback = Some(Setback { reason, not_before: self.now + delay, delay });
+    }
+
+    // --- the table -------------------------------------------------------------------------------
+
+    /// Nobody takes writes, for this reason.
+    pub(super) fn hold(&mut self, reason: &str) {
+        let since = match &self.table.writer {
+            Writer::Held { since, .. } => *since,
+            Writer::Active(_) => self.now,
+        };
+        self.publish(Writer::Held { since, reason: reason.into() });
+    }
+
+    /// `server` takes writes.
+    pub(super) fn activate(&mut self, server: ServerId) {
+        self.publish(Writer::Active(server));
+    }
+
+    /// Publishes anew if something other than the writer changed.
+    pub(super) fn refresh_table(&mut self) {
+        self.publish(self.table.writer.clone());
+    }
+
+    fn publish(&mut self, writer: Writer) {
+        let identity = self.identity(&writer);
+        let same = self.table.writer == writer
+            && self.table.term == self.term()
+            && self.table.identity == identity;
+        if same {
+            return;
+        }
+        self.table = RoutingTable {
+            generation: self.table.generation + 1,
+            term: self.term(),
+            writer,
+            identity,
+            servers: self.servers.clone(),
+        };
+        self.actions.push(Action::Publish(Arc::new(self.table.clone())));
+    }
+
+    /// What clients are greeted with: the active master's own greeting (while there is none, that of
+    /// the master named by the term, or of any that was seen), but only with the capabilities that
+    /// every master of its family has, because a session may be moved to each of them.
+    fn identity(&self, writer: &Writer) -> Option<Arc<Identity>> {
+        let known = |server: ServerId| self.topology.facts(server).map(|facts| &facts.identity);
+        let named = self.highest.as_ref().and_then(|(_, name)| self.servers.by_name(name));
+        let preferred = match writer {
+            Writer::Active(server) => known(*server),
+            Writer::Held { .. } => named.and_then(|server| known(server.id)),
+        };
+        let masters = || self.servers.masters().filter_map(|master| known(master.id));
+        let base = preferred.or_else(|| masters().next())?;
+        let common = masters()
+            .filter(|identity| identity.flavor == base.flavor)
+            .fold(base.capabilities, |common, identity| common & identity.capabilities);
+        if common == base.capabilities {
+            return Some(Arc::clone(base));
+        }
+        Some(Arc::new(Identity { capabilities: common, ..Identity::clone(base) }))
+    }
+}
+
+/// Whether an order failed in a way that shows that its server answers.
+pub(super) fn answered(failure: &OrderFailure) -> bool {
+    !matches!(failure, OrderFailure::Unreachable(_))
+}

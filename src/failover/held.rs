@@ -1,0 +1,39 @@
+//! Held: nobody can be made active now. Everything that happens may change that.
+
+use std::time::Instant;
+
+use super::context::Context;
+use super::phase::{Phase, decide};
+use crate::routing::Writer;
+
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) until: Instant,
+}
+
+impl Held {
+    /// Nobody takes writes, for this reason; judged again at `retry`, within a round of probes, and
+    /// with every observation.
+    pub(super) fn enter(cx: &mut Context, reason: String, retry: Option<Instant>) -> Phase {
+        let latest = cx.now + cx.policy.one_round();
+        let until = retry.filter(|retry| *retry > cx.now).map_or(latest, |at| at.min(latest));
+        Self::tell(cx, reason);
+        Phase::Held(Self { until })
+    }
+
+    /// Publishes the reason, and notes it for people if it is a new one.
+    pub(super) fn tell(cx: &mut Context, reason: String) {
+        let news = match &cx.table.writer {
+            Writer::Held { reason: known, .. } => **known != *reason,
+            Writer::Active(_) => true,
+        };
+        cx.hold(&reason);
+        if news {
+            cx.because(reason, None);
+        }
+    }
+
+    pub(super) fn handle(self, cx: &mut Context) -> Phase {
+        decide(cx)
+    }
+}

@@ -1,0 +1,106 @@
+//! The active master is up but closed: leave it to whoever closed it for a while, then open it.
+
+use std::time::{Duration, Instant};
+
+use super::action::{Order, OrderId, OrderResult};
+use super::assessment::Verdict;
+use super::context::Context;
+use super::held::Held;
+use super::phase::{Input, Phase, decide};
+use super::policy::ORDER_PATIENCE;
+use super::writability::Closed;
+use crate::topology::{ServerId, Term};
+
+/// Somebody else closed it, and may be about to decide.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub(super) until: Instant,
+}
+
+impl Waiting {
+    /// Opens `active` now, or waits first.
+    pub(super) fn enter(cx: &mut Context, active: ServerId, term: Term) -> Phase {
+        if let Some(setback) = cx.setback.clone().filter(|setback| cx.now < setback.not_before) {
+            return Held::enter(cx, setback.reason, Some(setback.not_before));
+        }
+        let facts = cx.topology.facts(active);
+        let (why, since) =
+            cx.writability.closed(active, facts, term, cx.first_term, &cx.policy, cx.now);
+        let ours = why == Closed::NotOpenedYet && cx.half_done == Some(term);
+        let patience = if ours { Duration::ZERO } else { why.patience(&cx.policy) };
+        let until = since + patience;
+        if cx.now >= until {
+            return Opening::enter(cx, active, term, why);
+        }
+        let name = cx.name(active);
+        let reason = match why {
+            Closed::NotOpenedYet => format!("{name} was made active and is not writable yet"),
+            _ => format!(
+                "{name} was made read-only by somebody else; if nobody makes another master active \
+                 within {}, it is opened again",
+                humantime::format_duration(patience)
+            ),
+        };
+        if why == Closed::NotOpenedYet && !cx.looked_since(active, since) {
+            cx.ask_probe(active);
+        }
+        Held::tell(cx, reason);
+        Phase::Waiting(Self { until: until.min(cx.now + cx.policy.one_round()) })
+    }
+
+    pub(super) fn handle(self, cx: &mut Context) -> Phase {
+        decide(cx)
+    }
+}
+
+/// The order to open it is under way.
+#[derive(Clone, Debug)]
+pub(super) struct Opening {
+    active: ServerId,
+    term: Term,
+    order: OrderId,
+    pub(super) until: Instant,
+}
+
+impl Opening {
+    fn enter(cx: &mut Context, active: ServerId, term: Term, why: Closed) -> Phase {
+        let name = cx.name(active);
+        let reason = match why {
+            Closed::ByUs => format!("{name} is up again; it is opened"),
+            Closed::ByRestart => format!("{name} restarted and is read-only; it is opened"),
+            Closed::NotOpenedYet => {
+                format!("{name} was made active but never opened; it is opened")
+            }
+            Closed::BySomebody => {
+                format!("{name} was made read-only and nobody decided otherwise; it is opened")
+            }
+        };
+        cx.hold(&reason);
+        cx.because(reason, Some(active));
+        let order = cx.run(Order::Open { server: active, term });
+        Phase::Opening(Self { active, term, order, until: cx.now + ORDER_PATIENCE })
+    }
+
+    pub(super) fn handle(self, cx: &mut Context, input: Input<'_>) -> Phase {
+        if cx.term() > self.term {
+            return decide(cx);
+        }
+        if let Input::Finished { id, result } = input
+            && id == self.order
+        {
+            if let OrderResult::Failed(failure) = result {
+                cx.set_back(format!("{} cannot be opened: {failure}", cx.name(self.active)));
+                cx.ask_probe(self.active);
+            }
+            return decide(cx);
+        }
+        if let Verdict::Down(_) = cx.verdict(self.active) {
+            return decide(cx);
+        }
+        if cx.now >= self.until {
+            cx.set_back(format!("{} does not carry out the order to open", cx.name(self.active)));
+            return decide(cx);
+        }
+        Phase::Opening(self)
+    }
+}

@@ -1,0 +1,71 @@
+//! Steady: a master is active and takes writes.
+
+use std::time::Instant;
+
+use super::assessment::Verdict;
+use super::context::Context;
+use super::phase::{Input, Phase, decide};
+use super::suspect::Suspect;
+use crate::topology::{Outcome, ServerId, Source};
+
+#[derive(Clone, Debug)]
+pub(super) struct Steady {
+    pub(super) active: ServerId,
+    /// The monitor must have looked at it by then.
+    pub(super) until: Instant,
+}
+
+impl Steady {
+    pub(super) fn enter(cx: &mut Context, active: ServerId) -> Phase {
+        if cx.last_active.is_some_and(|last| last != active) {
+            cx.last_failover = Some(cx.now);
+        }
+        cx.last_active = Some(active);
+        cx.setback = None;
+        cx.in_doubt = None;
+        cx.activate(active);
+        let reason = format!("{} is active by term {}", cx.name(active), cx.term());
+        cx.because(reason, Some(active));
+        let mut phase = Self { active, until: cx.now };
+        phase.await_look(cx);
+        cx.do_errands(active);
+        Phase::Steady(phase)
+    }
+
+    fn await_look(&mut self, cx: &Context) {
+        self.until = cx.now + cx.policy.one_round() * 2;
+    }
+
+    pub(super) fn handle(mut self, cx: &mut Context, input: Input<'_>) -> Phase {
+        let active = self.active;
+        let named = cx.highest.as_ref().and_then(|(_, name)| cx.servers.by_name(name));
+        if named.is_none_or(|named| named.id != active) {
+            return decide(cx);
+        }
+        match cx.verdict(active) {
+            Verdict::Suspect(_) | Verdict::Down(_) => return decide(cx),
+            _ if cx.writability.read_only(active) == Some(true) => return decide(cx),
+            Verdict::Unseen | Verdict::Alive | Verdict::SaysNo { .. } => {}
+        }
+        if let Input::Observed(look) = input
+            && look.server == active
+        {
+            match (look.source, &look.outcome) {
+                // A session may report late what a probe has refuted since.
+                (Source::Session, Outcome::Unreachable { .. })
+                    if !cx.answered_since(active, look.at) =>
+                {
+                    return Suspect::enter(cx, active);
+                }
+                (Source::Session, _) => {}
+                (Source::Probe, _) => self.await_look(cx),
+            }
+        }
+        if cx.now >= self.until {
+            cx.ask_probe(active);
+            self.await_look(cx);
+        }
+        cx.do_errands(active);
+        Phase::Steady(self)
+    }
+}

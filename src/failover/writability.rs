@@ -1,0 +1,126 @@
+//! Whether a server takes writes, and why it does not although it should.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::policy::Policy;
+use crate::topology::{Facts, Observation, Outcome, ServerId, Term};
+
+/// `uptime` is given in whole seconds, and a look takes time.
+const UPTIME_BLUR: Duration = Duration::from_millis(1500);
+
+/// What is known of `read_only`, per server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Writability(BTreeMap<ServerId, Entry>);
+
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    /// What the last look found, and when that look began.
+    looked: Option<(Instant, bool)>,
+    /// What Tandem itself made it last, and when that was known.
+    ordered: Option<(Instant, bool)>,
+    /// The last look that found it open.
+    open: Option<Open>,
+    /// Since when it is closed, under which term.
+    closed: Option<(Instant, Term)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    at: Instant,
+    uptime: Duration,
+    term: Term,
+}
+
+/// Why the active master is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// By our own fence, which was then not followed by a promotion.
+    ByUs,
+    /// It restarted, and its my.cnf says `read_only=1`.
+    ByRestart,
+    /// The promotion that a new term announces has not got to the end.
+    NotOpenedYet,
+    /// By another proxy in the course of a decision, or by an operator.
+    BySomebody,
+}
+
+impl Closed {
+    /// How long it is left to whoever closed it.
+    pub(super) fn patience(self, policy: &Policy) -> Duration {
+        match self {
+            Self::ByUs | Self::ByRestart => Duration::ZERO,
+            Self::NotOpenedYet => policy.one_round() * 2,
+            Self::BySomebody => policy.others(),
+        }
+    }
+}
+
+impl Writability {
+    /// Takes a probe in that was answered under `term`.
+    pub(super) fn record(&mut self, look: &Observation, term: Term) {
+        let Outcome::Alive(facts) = &look.outcome else {
+            return;
+        };
+        let entry = self.0.entry(look.server).or_default();
+        let began = look.at.checked_sub(look.took).unwrap_or(look.at);
+        entry.looked = Some((began, facts.read_only));
+        if facts.read_only {
+            if entry.closed.is_none_or(|(_, closed_under)| closed_under != term) {
+                entry.closed = Some((look.at, term));
+            }
+        } else {
+            entry.closed = None;
+            entry.open = Some(Open { at: look.at, uptime: facts.uptime, term });
+        }
+    }
+
+    /// Takes the success of an order of ours in.
+    pub(super) fn ordered(&mut self, server: ServerId, read_only: bool, now: Instant) {
+        self.0.entry(server).or_default().ordered = Some((now, read_only));
+    }
+
+    /// Whether it refuses writes, as far as known. A look that began before our own last change
+    /// ended says nothing about what came after it.
+    pub(super) fn read_only(&self, server: ServerId) -> Option<bool> {
+        let entry = self.0.get(&server)?;
+        match (entry.looked, entry.ordered) {
+            (Some((began, found)), Some((at, made))) => Some(if began < at { made } else { found }),
+            (Some((_, found)), None) => Some(found),
+            (None, ordered) => ordered.map(|(_, made)| made),
+        }
+    }
+
+    /// Why the master that `term` names is closed, and since when. `first` is the term that was
+    /// found at the start: nobody knows what went on around that one.
+    pub(super) fn closed(
+        &self,
+        server: ServerId,
+        facts: Option<&Facts>,
+        term: Term,
+        first: Term,
+        policy: &Policy,
+        now: Instant,
+    ) -> (Closed, Instant) {
+        let entry = self.0.get(&server).cloned().unwrap_or_default();
+        let since = entry.closed.map_or(now, |(since, _)| since);
+        if entry.ordered.is_some_and(|(_, read_only)| read_only) {
+            return (Closed::ByUs, since);
+        }
+        let uptime = facts.map_or(Duration::ZERO, |facts| facts.uptime);
+        let why = match entry.open.filter(|open| open.term == term) {
+            Some(open) => {
+                let expected = open.uptime + since.saturating_duration_since(open.at);
+                if uptime < open.uptime || uptime + UPTIME_BLUR < expected {
+                    Closed::ByRestart
+                } else {
+                    Closed::BySomebody
+                }
+            }
+            None if term > first => Closed::NotOpenedYet,
+            None if uptime < policy.others() => Closed::ByRestart,
+            None => Closed::BySomebody,
+        };
+        (why, since)
+    }
+}

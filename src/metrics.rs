@@ -1,1 +1,0 @@
-//! Metrics: a struct of handles per part, registered once.

@@ -1,0 +1,93 @@
+//! What sessions and the listener count.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Handles of the data path; clones count into the same numbers.
+#[derive(Clone, Debug, Default)]
+pub struct SessionMetrics {
+    /// Client sessions that are open.
+    pub open: Gauge,
+    /// Commands that clients sent.
+    pub commands: Counter,
+    /// Bytes forwarded from clients to masters.
+    pub bytes_to_server: Counter,
+    /// Bytes forwarded from masters to clients.
+    pub bytes_to_client: Counter,
+    /// Statements that had to wait for an active master.
+    pub held: Counter,
+    /// Statements that wait for an active master now.
+    pub held_now: Gauge,
+    /// Sessions that were moved to another server.
+    pub migrations_done: Counter,
+    /// Sessions that were to be moved and could not be.
+    pub migrations_failed: Counter,
+    /// Statements whose outcome could not be told to the client.
+    pub outcome_unknown: Counter,
+    /// Logins that a master refused, or that did not come to an end.
+    pub login_failures: Counter,
+    ended: Family<Reason, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Direction {
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MigrationResult {
+    result: &'static str,
+}
+
+impl SessionMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("session");
+        let bytes = Family::<Direction, Counter>::default();
+        let migrations = Family::<MigrationResult, Counter>::default();
+        let metrics = Self {
+            bytes_to_server: bytes.get_or_create_owned(&Direction { direction: "to_server" }),
+            bytes_to_client: bytes.get_or_create_owned(&Direction { direction: "to_client" }),
+            migrations_done: migrations.get_or_create_owned(&MigrationResult { result: "done" }),
+            migrations_failed: migrations
+                .get_or_create_owned(&MigrationResult { result: "failed" }),
+            ..Self::default()
+        };
+        let this = metrics.clone();
+        registry.register("open", "Client sessions that are open", this.open);
+        registry.register("ended", "Client sessions that ended, by reason", this.ended);
+        registry.register("commands", "Commands that clients sent", this.commands);
+        registry.register_with_unit("forwarded", "Bytes that were forwarded", Unit::Bytes, bytes);
+        registry.register("held", "Statements that waited for an active master", this.held);
+        registry.register(
+            "held_now",
+            "Statements that wait for an active master now",
+            this.held_now,
+        );
+        registry.register("migrations", "Sessions moved to another server", migrations);
+        registry.register(
+            "outcome_unknown",
+            "Statements whose outcome could not be told to the client",
+            this.outcome_unknown,
+        );
+        registry.register(
+            "login_failures",
+            "Logins that were refused or did not come to an end",
+            this.login_failures,
+        );
+        metrics
+    }
+
+    /// Sessions that ended for this reason, a name from a closed list. Looked up once a session.
+    #[must_use]
+    pub fn ended(&self, reason: &'static str) -> Counter {
+        self.ended.get_or_create_owned(&Reason { reason })
+    }
+}

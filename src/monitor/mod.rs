@@ -1,0 +1,116 @@
+//! Looking at the servers: one task each, probes in, observations out.
+//!
+//! A [`Prober`] runs a [`Probe`] every interval and on request and sends what it saw to the
+//! coordinator. [`MysqlProbe`] is the real one: a persistent connection and one round trip, so that
+//! two hundred sidecars may watch one pair. A scripted one takes its place in tests.
+//!
+//! What counts here is whose failure a failure is, since a failover hangs on it: a refusal, a
+//! reset, a silence, and an error of the server, which is a sign of life, are told apart; a broken
+//! connection is tried anew before anything is concluded; and a process that was itself stalled, or
+//! out of descriptors, says nothing. What follows from an observation is decided elsewhere
+//! (`failover`), and carried out elsewhere (`coordinator`, which shares [`Dialer`], [`Connection`]
+//! and [`Dialect`] with this module).
+//!
+//! [`AccountReader`] reads, besides, how the masters' accounts authenticate.
+
+mod accounts;
+mod columns;
+mod connection;
+mod dialect;
+mod grants;
+mod greeting;
+mod mysql;
+mod prober;
+mod replication;
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+pub use accounts::AccountReader;
+pub use columns::Columns;
+pub use connection::{Answers, Connection, ConnectionError, Dialer};
+pub use dialect::Dialect;
+pub use grants::{Privilege, missing_privileges};
+pub use mysql::MysqlProbe;
+pub use prober::{Look, Probe, Prober};
+pub use replication::{ReplicationChannel, read_channels};
+
+use crate::config;
+use crate::topology::{Observation, Server, ServerId, Servers};
+
+/// Asks for probes outside the interval. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ProbeRequests(Arc<[Arc<Notify>]>);
+
+impl ProbeRequests {
+    /// Has `server` probed now; once more, if a probe of it is running.
+    pub fn probe_now(&self, server: ServerId) {
+        if let Some(requested) = self.0.get(server.index()) {
+            requested.notify_one();
+        }
+    }
+}
+
+/// The probers of all servers. Dropping it ends them.
+#[derive(Debug)]
+pub struct Monitor {
+    requests: ProbeRequests,
+    tasks: JoinSet<()>,
+}
+
+impl Monitor {
+    /// Starts a prober for every server, as the account and in the rhythm of `[monitor]`.
+    #[must_use]
+    pub fn start(
+        servers: &Servers,
+        settings: &config::Monitor,
+        observations: &mpsc::Sender<Observation>,
+    ) -> Self {
+        let dialer = Dialer::new(settings);
+        Self::start_with(servers, settings, observations, |server| {
+            MysqlProbe::new(server.clone(), dialer.clone(), settings.timeout)
+        })
+    }
+
+    /// Starts a prober for every server with the probe that `probe_of` makes for it.
+    #[must_use]
+    pub fn start_with<P: Probe + 'static>(
+        servers: &Servers,
+        settings: &config::Monitor,
+        observations: &mpsc::Sender<Observation>,
+        probe_of: impl Fn(&Server) -> P,
+    ) -> Self {
+        let mut tasks = JoinSet::new();
+        let requests = servers
+            .iter()
+            .map(|server| {
+                let requested = Arc::new(Notify::new());
+                let prober = Prober {
+                    server: server.id,
+                    probe: probe_of(server),
+                    interval: settings.interval,
+                    timeout: settings.timeout,
+                    requested: requested.clone(),
+                    observations: observations.clone(),
+                };
+                tasks.spawn(prober.run());
+                requested
+            })
+            .collect();
+        Self { requests: ProbeRequests(requests), tasks }
+    }
+
+    /// A handle for asking for probes.
+    #[must_use]
+    pub fn requests(&self) -> ProbeRequests {
+        self.requests.clone()
+    }
+
+    /// How many probers run.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.tasks.len()
+    }
+}

@@ -1,0 +1,249 @@
+//! The real probe: one persistent connection and one round trip.
+//!
+//! All questions go in one packet. What may fail without making the rest worthless, the term table,
+//! stands last, because an error ends the packet: a table that does not exist yet costs nothing.
+//!
+//! A connection that broke is not a server that is down: a firewall forgets, an operator kills, a
+//! server restarts between two probes. So a probe judges only what a *new* connection finds: at once
+//! when the old one fails, and when the old one is silent for half of the timeout, beside it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tracing::{info, warn};
+
+use super::columns::Columns;
+use super::connection::{Answers, Connection, ConnectionError, Dialer};
+use super::dialect::Dialect;
+use super::grants::{Privilege, missing_privileges};
+use super::greeting::read_identity;
+use super::prober::{Look, Probe};
+use super::replication::read_channels;
+use crate::topology::{Facts, Flavor, GtidSet, Identity, Outcome, Server, Term, TermStore};
+
+/// Probes one MariaDB or MySQL server.
+pub struct MysqlProbe {
+    server: Server,
+    dialer: Dialer,
+    timeout: Duration,
+    live: Option<Live>,
+    /// The identity that the server was last seen with: it stands in when the greeting cannot be
+    /// read because the server is full.
+    identity: Option<Arc<Identity>>,
+    /// Whether people were told what the account lacks on this server.
+    privileges_checked: bool,
+}
+
+/// A connection that has answered.
+struct Live {
+    connection: Connection,
+    identity: Arc<Identity>,
+    /// Whether MySQL's heartbeat counters may be read.
+    heartbeats: bool,
+}
+
+impl MysqlProbe {
+    /// For `server`, as the account of `dialer`. `timeout` is the whole probe's.
+    #[must_use]
+    pub fn new(server: Server, dialer: Dialer, timeout: Duration) -> Self {
+        Self { server, dialer, timeout, live: None, identity: None, privileges_checked: false }
+    }
+
+    async fn look(&mut self) -> Result<Box<Facts>, ConnectionError> {
+        let (live, facts) = match self.live.take() {
+            None => self.anew().await?,
+            Some(live) => {
+                let mut known = pin!(ask(live));
+                match tokio::time::timeout(self.timeout / 2, &mut known).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) => self.anew().await?,
+                    Err(_) => tokio::select! {
+                        Ok(answer) = &mut known => answer,
+                        answer = self.anew() => answer?,
+                    },
+                }
+            }
+        };
+        self.identity = Some(live.identity.clone());
+        self.live = Some(live);
+        Ok(facts)
+    }
+
+    /// Judges by a new connection.
+    async fn anew(&mut self) -> Result<(Live, Box<Facts>), ConnectionError> {
+        let mut connection = self.dialer.connect(&self.server.address, self.timeout).await?;
+        let identity = match read_identity(connection.target()).await {
+            Ok(identity) => Arc::new(identity),
+            // The login took the last free place.
+            Err(error) => self.identity.clone().ok_or(error)?,
+        };
+        if !self.privileges_checked {
+            self.check_privileges(&mut connection).await?;
+            self.privileges_checked = true;
+        }
+        ask(Live { connection, identity, heartbeats: true }).await
+    }
+
+    async fn check_privileges(&self, connection: &mut Connection) -> Result<(), ConnectionError> {
+        let missing = missing_privileges(connection).await?;
+        let server = self.server.name.as_str();
+        if missing.is_empty() {
+            info!(server, account = connection.account(), "the account has every privilege");
+        }
+        for (privilege, grant) in missing {
+            warn!(server, "the account may not {}; mend it with: {grant}", privilege.purpose());
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Probe for MysqlProbe {
+    async fn probe(&mut self) -> Look {
+        match self.look().await {
+            Ok(facts) => Look::Seen(Outcome::Alive(facts)),
+            Err(ConnectionError::Exhausted(why)) => Look::Abstained(why),
+            Err(ConnectionError::Unreachable { kind, detail }) => {
+                Look::Seen(Outcome::Unreachable { kind, detail })
+            }
+            Err(ConnectionError::Server { code, message }) => {
+                Look::Seen(Outcome::SaysNo { code, message })
+            }
+            // Something answers there, so it is alive; 0 is no server's code.
+            Err(ConnectionError::Unintelligible(message)) => {
+                Look::Seen(Outcome::SaysNo { code: 0, message })
+            }
+        }
+    }
+}
+
+async fn ask(mut live: Live) -> Result<(Live, Box<Facts>), ConnectionError> {
+    let dialect = live.connection.dialect();
+    loop {
+        let answers = live.connection.ask(&questions(dialect, live.heartbeats)).await?;
+        // Denied, or without a performance schema: go on without, for as long as this connection
+        // lives.
+        if live.heartbeats
+            && dialect.flavor == Flavor::MySql
+            && answers.error.is_some()
+            && answers.sets.len() == HEARTBEATS
+        {
+            live.heartbeats = false;
+            continue;
+        }
+        let facts = read_facts(dialect, live.heartbeats, live.identity.clone(), answers)
+            .map_err(|error| explain(error, &live.connection))?;
+        return Ok((live, Box::new(facts)));
+    }
+}
+
+/// Adds the GRANT to a refusal to show the replication status (1227), without which nothing can be
+/// decided.
+fn explain(error: ConnectionError, connection: &Connection) -> ConnectionError {
+    match error {
+        ConnectionError::Server { code: code @ (1227 | 1142), message } => {
+            let grant =
+                Privilege::ReplicationStatus.grant(connection.dialect(), connection.account());
+            ConnectionError::Server { code, message: format!("{message}; mend it with: {grant}") }
+        }
+        other => other,
+    }
+}
+
+/// Places of the answers in the packet; the term is the last one.
+const VARIABLES: usize = 0;
+const UPTIME: usize = 1;
+const REPLICATION: usize = 2;
+const HEARTBEATS: usize = 3;
+
+fn questions(dialect: Dialect, heartbeats: bool) -> String {
+    let executed = match dialect.flavor {
+        Flavor::MariaDb => "gtid_current_pos",
+        Flavor::MySql => "gtid_executed",
+    };
+    // `SHOW SESSION STATUS`: the global form adds up the counters of every connection.
+    let mut questions = format!(
+        "SELECT @@server_id AS server_id, @@GLOBAL.read_only AS read_only, \
+         @@GLOBAL.auto_increment_increment AS increment, \
+         @@GLOBAL.auto_increment_offset AS offset, @@GLOBAL.{executed} AS executed; \
+         SHOW SESSION STATUS LIKE 'Uptime'; {}; ",
+        dialect.replication_status()
+    );
+    // MariaDB has the counter in its status rows.
+    if heartbeats && dialect.flavor == Flavor::MySql {
+        questions.push_str(
+            "SELECT CHANNEL_NAME, COUNT_RECEIVED_HEARTBEATS \
+             FROM performance_schema.replication_connection_status; ",
+        );
+    }
+    questions.push_str("SELECT term, active FROM tandem.term ORDER BY term DESC LIMIT 1");
+    questions
+}
+
+fn read_facts(
+    dialect: Dialect,
+    heartbeats: bool,
+    identity: Arc<Identity>,
+    answers: Answers,
+) -> Result<Facts, ConnectionError> {
+    let with_heartbeats = heartbeats && dialect.flavor == Flavor::MySql;
+    let term_place = if with_heartbeats { HEARTBEATS + 1 } else { HEARTBEATS };
+    let terms = read_terms(&answers, term_place)?;
+    let row = |place: usize| {
+        answers.sets.get(place).and_then(|rows| rows.first()).map(Columns).ok_or_else(|| {
+            ConnectionError::Unintelligible(format!("the answer to question {place} is empty"))
+        })
+    };
+    let variables = row(VARIABLES)?;
+    let mut channels: Vec<_> = read_channels(dialect, &answers.sets[REPLICATION])?
+        .into_iter()
+        .map(|status| status.channel)
+        .collect();
+    if with_heartbeats {
+        for counted in answers.sets[HEARTBEATS].iter().map(Columns) {
+            let name = counted.text_or_empty(&["CHANNEL_NAME"]);
+            if let Some(channel) = channels.iter_mut().find(|channel| channel.name == name) {
+                channel.heartbeats = Some(counted.number(&["COUNT_RECEIVED_HEARTBEATS"])?);
+            }
+        }
+    }
+    Ok(Facts {
+        identity,
+        server_id: variables.number(&["server_id"])?,
+        uptime: Duration::from_secs(row(UPTIME)?.number(&["Value"])?),
+        // MariaDB 12 has words here (`NO_LOCK`, …) besides 0 and 1.
+        read_only: !matches!(variables.text(&["read_only"])?.as_str(), "0" | "OFF"),
+        auto_increment_increment: variables.number(&["increment"])?,
+        auto_increment_offset: variables.number(&["offset"])?,
+        executed: GtidSet::parse(dialect.flavor, &variables.text_or_empty(&["executed"]))
+            .map_err(|error| ConnectionError::Unintelligible(error.to_string()))?,
+        channels,
+        terms,
+    })
+}
+
+fn read_terms(answers: &Answers, place: usize) -> Result<TermStore, ConnectionError> {
+    if let Some((code, message)) = &answers.error {
+        let about_terms = answers.sets.len() == place;
+        return match code {
+            // ER_NO_SUCH_TABLE, ER_BAD_DB_ERROR
+            1146 | 1049 if about_terms => Ok(TermStore::Missing),
+            // ER_TABLEACCESS_DENIED_ERROR, ER_DBACCESS_DENIED_ERROR
+            1142 | 1044 if about_terms => Ok(TermStore::Denied(message.clone())),
+            _ => Err(ConnectionError::Server { code: *code, message: message.clone() }),
+        };
+    }
+    let rows = answers.sets.get(place).ok_or_else(|| {
+        ConnectionError::Unintelligible("the server left questions unanswered".to_owned())
+    })?;
+    let highest = rows.first().map(Columns).map(|row| {
+        Ok::<_, ConnectionError>((Term(row.number(&["term"])?), row.text(&["active"])?))
+    });
+    Ok(TermStore::Present(highest.transpose()?))
+}
+
+#[cfg(test)]
+#[path = "mysql_tests.rs"]
+mod tests;

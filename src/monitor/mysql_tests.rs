@@ -1,0 +1,123 @@
+use mysql_async::Row;
+
+use super::*;
+use crate::monitor::columns::tests::row;
+
+const MARIADB: Dialect = Dialect { flavor: Flavor::MariaDb, version: (10, 11, 19) };
+const MYSQL: Dialect = Dialect { flavor: Flavor::MySql, version: (9, 7, 4) };
+
+fn identity() -> Arc<Identity> {
+    Arc::new(Identity {
+        flavor: Flavor::MariaDb,
+        version: "5.5.5-10.11.19-MariaDB".to_owned(),
+        capabilities: 0,
+        collation: 8,
+        plugin: "mysql_native_password".to_owned(),
+    })
+}
+
+fn variables(read_only: &str) -> Vec<Row> {
+    vec![row(&[
+        ("server_id", Some("7")),
+        ("read_only", Some(read_only)),
+        ("increment", Some("2")),
+        ("offset", Some("1")),
+        ("executed", Some("")),
+    ])]
+}
+
+fn uptime() -> Vec<Row> {
+    vec![row(&[("Variable_name", Some("Uptime")), ("Value", Some("42"))])]
+}
+
+fn mysql_channel(name: &str) -> Row {
+    row(&[
+        ("Channel_Name", Some(name)),
+        ("Source_Host", Some("b")),
+        ("Source_Port", Some("3306")),
+        ("Source_Server_Id", Some("2")),
+        ("Read_Source_Log_Pos", Some("4")),
+        ("Exec_Source_Log_Pos", Some("4")),
+        ("Replica_IO_Running", Some("Yes")),
+        ("Replica_SQL_Running", Some("Yes")),
+        ("Last_IO_Errno", Some("0")),
+        ("Last_SQL_Errno", Some("0")),
+    ])
+}
+
+fn facts_of(sets: Vec<Vec<Row>>, error: Option<(u16, &str)>) -> Result<Facts, ConnectionError> {
+    let error = error.map(|(code, message)| (code, message.to_owned()));
+    read_facts(MARIADB, true, identity(), Answers { sets, error })
+}
+
+#[test]
+fn the_term_is_the_highest_row() {
+    let term = vec![row(&[("term", Some("9")), ("active", Some("m2"))])];
+    let facts = facts_of(vec![variables("1"), uptime(), vec![], term], None).expect("all there");
+    assert_eq!(facts.terms, TermStore::Present(Some((Term(9), "m2".to_owned()))));
+    assert_eq!((facts.server_id, facts.uptime), (7, Duration::from_secs(42)));
+    assert_eq!((facts.auto_increment_increment, facts.auto_increment_offset), (2, 1));
+    assert!(facts.read_only);
+    assert!(facts.channels.is_empty());
+}
+
+#[test]
+fn an_empty_table_is_there() {
+    let facts = facts_of(vec![variables("0"), uptime(), vec![], vec![]], None).expect("all there");
+    assert_eq!(facts.terms, TermStore::Present(None));
+    assert!(!facts.read_only);
+}
+
+#[test]
+fn read_only_may_be_a_word() {
+    for (text, expected) in [("OFF", false), ("ON", true), ("NO_LOCK_NO_ADMIN", true)] {
+        let sets = vec![variables(text), uptime(), vec![], vec![]];
+        assert_eq!(facts_of(sets, None).expect("all there").read_only, expected, "{text}");
+    }
+}
+
+#[test]
+fn only_the_term_table_may_be_missing_or_denied() {
+    let answered = || vec![variables("0"), uptime(), vec![]];
+    for (code, expected) in [
+        (1146, TermStore::Missing),
+        (1049, TermStore::Missing),
+        (1142, TermStore::Denied("words".to_owned())),
+        (1044, TermStore::Denied("words".to_owned())),
+    ] {
+        let facts = facts_of(answered(), Some((code, "words"))).expect("good enough");
+        assert_eq!(facts.terms, expected, "{code}");
+        // The same code about the replication status leaves nothing to judge by.
+        let error =
+            facts_of(answered().split_off(1), Some((code, "words"))).expect_err("no status");
+        assert_eq!(error, ConnectionError::Server { code, message: "words".to_owned() });
+    }
+    let error = facts_of(answered(), Some((1317, "interrupted"))).expect_err("not about the table");
+    assert!(matches!(error, ConnectionError::Server { code: 1317, .. }));
+}
+
+#[test]
+fn mysql_counts_heartbeats_elsewhere() {
+    let counts = vec![
+        row(&[("CHANNEL_NAME", Some("other")), ("COUNT_RECEIVED_HEARTBEATS", Some("3"))]),
+        row(&[("CHANNEL_NAME", Some("")), ("COUNT_RECEIVED_HEARTBEATS", Some("17"))]),
+    ];
+    let channels = || vec![mysql_channel(""), mysql_channel("third")];
+    let answers =
+        Answers { sets: vec![variables("0"), uptime(), channels(), counts, vec![]], error: None };
+    let facts = read_facts(MYSQL, true, identity(), answers).expect("all there");
+    assert_eq!(facts.channels[0].heartbeats, Some(17));
+    assert_eq!(facts.channels[1].heartbeats, None);
+    let answers = Answers { sets: vec![variables("0"), uptime(), channels(), vec![]], error: None };
+    let facts = read_facts(MYSQL, false, identity(), answers).expect("without heartbeats");
+    assert_eq!(facts.terms, TermStore::Present(None));
+}
+
+#[test]
+fn the_term_is_asked_last() {
+    for dialect in [MARIADB, MYSQL] {
+        let questions = questions(dialect, true);
+        let last = questions.rsplit(';').next().expect("a statement");
+        assert!(last.contains("tandem.term"), "{questions}");
+    }
+}

@@ -1,0 +1,154 @@
+use std::collections::VecDeque;
+
+use tokio::time::advance;
+
+use super::*;
+use crate::topology::UnreachableKind;
+
+/// What a scripted probe does when it is called.
+enum Act {
+    Answer(Outcome),
+    Hang,
+    /// The process sleeps for this long, timers included, and then the connection fails.
+    Stall(Duration),
+    Abstain,
+}
+
+struct Scripted {
+    acts: VecDeque<Act>,
+    ran: mpsc::UnboundedSender<()>,
+}
+
+#[async_trait]
+impl Probe for Scripted {
+    async fn probe(&mut self) -> Look {
+        self.ran.send(()).ok();
+        match self.acts.pop_front() {
+            Some(Act::Answer(outcome)) => Look::Seen(outcome),
+            Some(Act::Abstain) => Look::Abstained("no descriptors".to_owned()),
+            Some(Act::Stall(length)) => {
+                advance(length).await;
+                Look::Seen(refused())
+            }
+            Some(Act::Hang) | None => std::future::pending().await,
+        }
+    }
+}
+
+fn refused() -> Outcome {
+    Outcome::Unreachable { kind: UnreachableKind::Refused, detail: "refused".to_owned() }
+}
+
+fn says_no() -> Outcome {
+    Outcome::SaysNo { code: 1040, message: "Too many connections".to_owned() }
+}
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+struct Bench {
+    requested: Arc<Notify>,
+    seen: mpsc::Receiver<Observation>,
+    ran: mpsc::UnboundedReceiver<()>,
+}
+
+fn start(acts: impl IntoIterator<Item = Act>) -> Bench {
+    let requested = Arc::new(Notify::new());
+    let (observations, seen) = mpsc::channel(8);
+    let (started, ran) = mpsc::unbounded_channel();
+    let prober = Prober {
+        server: ServerId(1),
+        probe: Scripted { acts: acts.into_iter().collect(), ran: started },
+        interval: INTERVAL,
+        timeout: TIMEOUT,
+        requested: requested.clone(),
+        observations,
+    };
+    tokio::spawn(prober.run());
+    Bench { requested, seen, ran }
+}
+
+impl Bench {
+    async fn next(&mut self) -> Observation {
+        self.seen.recv().await.expect("an observation")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_come_at_the_interval() {
+    let began = Instant::now();
+    let mut bench = start([Act::Answer(says_no()), Act::Answer(says_no()), Act::Answer(refused())]);
+    for expected in [Duration::ZERO, INTERVAL, INTERVAL * 2] {
+        let observation = bench.next().await;
+        assert_eq!(observation.at, (began + expected).into_std());
+        assert_eq!((observation.server, observation.source), (ServerId(1), Source::Probe));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_server_is_silent_after_the_timeout() {
+    let began = Instant::now();
+    let mut bench = start([Act::Hang]);
+    let observation = bench.next().await;
+    assert!(matches!(
+        observation.outcome,
+        Outcome::Unreachable { kind: UnreachableKind::Silent, .. }
+    ));
+    assert_eq!(observation.at, (began + TIMEOUT).into_std());
+    assert_eq!(observation.took, TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_answered_at_once() {
+    let mut bench = start([Act::Answer(says_no()), Act::Answer(refused())]);
+    let first = bench.next().await;
+    bench.requested.notify_one();
+    let second = bench.next().await;
+    assert_eq!(second.at, first.at, "no time passes");
+    assert!(matches!(second.outcome, Outcome::Unreachable { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_during_a_probe_make_one_more() {
+    let mut bench = start([Act::Hang, Act::Answer(refused()), Act::Answer(says_no())]);
+    bench.ran.recv().await.expect("the first one runs");
+    for _ in 0..5 {
+        bench.requested.notify_one();
+    }
+    let first = bench.next().await;
+    let second = bench.next().await;
+    let third = bench.next().await;
+    assert_eq!(second.at, first.at);
+    assert_eq!(third.at - second.at, INTERVAL - TIMEOUT, "the third waits for its turn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_process_abstains_and_asks_again() {
+    let began = Instant::now();
+    let stall = TIMEOUT * 3;
+    let mut bench = start([Act::Stall(stall), Act::Answer(says_no())]);
+    let observation = bench.next().await;
+    assert!(matches!(observation.outcome, Outcome::SaysNo { .. }), "{observation:?}");
+    assert_eq!(observation.at, (began + stall).into_std(), "asked again at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_is_merely_slow_counts() {
+    let mut bench = start([Act::Stall(TIMEOUT), Act::Answer(says_no())]);
+    assert!(matches!(bench.next().await.outcome, Outcome::Unreachable { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn abstaining_sends_nothing_until_the_next_turn() {
+    let began = Instant::now();
+    let mut bench = start([Act::Abstain, Act::Answer(says_no())]);
+    assert_eq!(bench.next().await.at, (began + INTERVAL).into_std());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_with_its_audience() {
+    let Bench { seen, mut ran, .. } = start([Act::Answer(says_no())]);
+    ran.recv().await.expect("it runs");
+    drop(seen);
+    assert_eq!(ran.recv().await, None, "the probe is gone");
+}

@@ -1,0 +1,220 @@
+//! The statements of the two families.
+//!
+//! MariaDB kept the words of 1999 (`CHANGE MASTER TO`, `START SLAVE`); MySQL renamed every one of
+//! them between 8.0.22 and 8.0.26 and removed the old ones in 8.4. So there are two dialects and
+//! not three: MySQL is supported from 8.0.26, MariaDB from 10.5, where its administrative
+//! privileges were divided.
+
+use std::time::Duration;
+
+use crate::topology::Flavor;
+
+/// Why a server cannot be a member.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VersionError {
+    /// Older than what Tandem speaks.
+    #[error("version {version} is too old; needed is MySQL 8.0.26 or MariaDB 10.5")]
+    TooOld {
+        /// As the server names it.
+        version: String,
+    },
+    /// Not a version.
+    #[error("`{0}` is not a server's version")]
+    Malformed(String),
+}
+
+/// What a member is told about the one it follows.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Host name or address literal.
+    pub host: &'a str,
+    /// TCP port.
+    pub port: u16,
+    /// The replication account there.
+    pub user: &'a str,
+    /// Its password.
+    pub password: &'a str,
+    /// How often the source says that it lives while it has nothing else to say.
+    pub heartbeat: Duration,
+}
+
+/// The family of a server that says `version` (`SELECT VERSION()`), if it is new enough.
+///
+/// # Errors
+/// When the version is too old, or is none.
+pub fn flavor_of(version: &str) -> Result<Flavor, VersionError> {
+    let malformed = || VersionError::Malformed(version.to_owned());
+    let numbers = version.split(|c: char| c != '.' && !c.is_ascii_digit()).next().unwrap_or("");
+    let mut numbers = numbers.split('.').map(|number| number.parse::<u32>());
+    let mut next = || numbers.next().and_then(Result::ok).ok_or_else(malformed);
+    let number = (next()?, next()?, next()?);
+    let (flavor, oldest) = if version.contains("MariaDB") {
+        (Flavor::MariaDb, (10, 5, 2))
+    } else {
+        (Flavor::MySql, (8, 0, 26))
+    };
+    if number < oldest {
+        return Err(VersionError::TooOld { version: version.to_owned() });
+    }
+    Ok(flavor)
+}
+
+/// Makes an account that may log in from anywhere, or gives the existing one this password. What
+/// the account may do is not touched.
+#[must_use]
+pub fn create_user(user: &str, password: &str) -> [String; 2] {
+    let (user, password) = (quoted(user), quoted(password));
+    [
+        format!("CREATE USER IF NOT EXISTS {user}@'%' IDENTIFIED BY {password}"),
+        format!("ALTER USER {user}@'%' IDENTIFIED BY {password}"),
+    ]
+}
+
+/// Lets an account receive the binary log.
+#[must_use]
+pub fn grant_replication(user: &str) -> String {
+    format!("GRANT REPLICATION SLAVE ON *.* TO {}@'%'", quoted(user))
+}
+
+/// Points a server at the one it follows, by GTID.
+///
+/// A member retries every second and without end: the other one may stay away for hours. MariaDB
+/// gives up after `master_retry_count` tries (100000 by default: more than a day). MySQL lowered
+/// its default to 10 in 8.4, which would leave a master that was away for ten seconds without a
+/// slave; 0 means without end
+/// (<https://dev.mysql.com/doc/refman/8.4/en/change-replication-source-to.html>).
+#[must_use]
+pub fn follow(flavor: Flavor, source: &Source<'_>) -> String {
+    let Source { port, .. } = source;
+    let heartbeat = source.heartbeat.as_secs_f64();
+    let (host, user, password) =
+        (quoted(source.host), quoted(source.user), quoted(source.password));
+    match flavor {
+        Flavor::MariaDb => format!(
+            "CHANGE MASTER TO MASTER_HOST={host}, MASTER_PORT={port}, MASTER_USER={user}, \
+             MASTER_PASSWORD={password}, MASTER_USE_GTID=slave_pos, \
+             MASTER_HEARTBEAT_PERIOD={heartbeat}, MASTER_CONNECT_RETRY=1"
+        ),
+        Flavor::MySql => format!(
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST={host}, SOURCE_PORT={port}, \
+             SOURCE_USER={user}, SOURCE_PASSWORD={password}, SOURCE_AUTO_POSITION=1, \
+             SOURCE_HEARTBEAT_PERIOD={heartbeat}, SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=0, \
+             GET_SOURCE_PUBLIC_KEY=1"
+        ),
+    }
+}
+
+/// Starts both replication threads.
+#[must_use]
+pub fn start(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::MariaDb => "START SLAVE",
+        Flavor::MySql => "START REPLICA",
+    }
+}
+
+/// Stops both replication threads.
+#[must_use]
+pub fn stop(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::MariaDb => "STOP SLAVE",
+        Flavor::MySql => "STOP REPLICA",
+    }
+}
+
+/// Asks how replication is doing; the columns are those of [`Columns`].
+#[must_use]
+pub fn status(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::MariaDb => "SHOW SLAVE STATUS",
+        Flavor::MySql => "SHOW REPLICA STATUS",
+    }
+}
+
+/// Names of the columns of [`status`] that differ between the families.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// The source's host.
+    pub source_host: &'static str,
+    /// The source's port.
+    pub source_port: &'static str,
+    /// Whether the receiver runs.
+    pub io_running: &'static str,
+    /// Whether the applier runs.
+    pub sql_running: &'static str,
+}
+
+impl Columns {
+    /// The names of a family.
+    #[must_use]
+    pub fn of(flavor: Flavor) -> Self {
+        match flavor {
+            Flavor::MariaDb => Self {
+                source_host: "Master_Host",
+                source_port: "Master_Port",
+                io_running: "Slave_IO_Running",
+                sql_running: "Slave_SQL_Running",
+            },
+            Flavor::MySql => Self {
+                source_host: "Source_Host",
+                source_port: "Source_Port",
+                io_running: "Replica_IO_Running",
+                sql_running: "Replica_SQL_Running",
+            },
+        }
+    }
+}
+
+/// `text` as a string literal.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_tell_the_family() {
+        for (version, flavor) in [
+            ("10.11.19-MariaDB-0+deb12u1", Flavor::MariaDb),
+            ("11.8.6-MariaDB-0+deb13u1 from Debian", Flavor::MariaDb),
+            ("10.5.2-MariaDB-log", Flavor::MariaDb),
+            ("9.7.4-2", Flavor::MySql),
+            ("8.0.26", Flavor::MySql),
+            ("8.4.0-commercial", Flavor::MySql),
+        ] {
+            assert_eq!(flavor_of(version), Ok(flavor), "{version}");
+        }
+    }
+
+    #[test]
+    fn old_versions_are_refused_by_family() {
+        // 8.0.26 is old for a MariaDB, and 10.4 is new for a MySQL only by its number.
+        for version in ["8.0.25", "5.7.44-log", "10.4.34-MariaDB", "8.0.26-MariaDB"] {
+            let refused = VersionError::TooOld { version: version.to_owned() };
+            assert_eq!(flavor_of(version), Err(refused), "{version}");
+        }
+        for version in ["", "MariaDB", "10.11", "x.y.z"] {
+            let refused = VersionError::Malformed(version.to_owned());
+            assert_eq!(flavor_of(version), Err(refused), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_quote_in_a_password_stays_inside_the_password() {
+        let source = Source {
+            host: "10.0.0.2",
+            port: 3306,
+            user: "replication",
+            password: r"it's a \ b",
+            heartbeat: Duration::from_millis(1500),
+        };
+        for flavor in [Flavor::MariaDb, Flavor::MySql] {
+            let statement = follow(flavor, &source);
+            assert!(statement.contains(r"PASSWORD='it\'s a \\ b',"), "{statement}");
+            assert!(statement.contains("HEARTBEAT_PERIOD=1.5,"), "{statement}");
+        }
+    }
+}

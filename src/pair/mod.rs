@@ -1,0 +1,25 @@
+//! Making masters slaves of each other.
+//!
+//! A pair is two ordinary replications that point at each other, and it has no mind of its own:
+//! what makes it safe to write to either master is set on each server by itself (interleaved
+//! auto_increment keys, distinct server ids and, on MariaDB, GTID domains), and what makes it one
+//! thing is that each receives from the other. This module does the second part: it makes the
+//! accounts, tells each member whom to follow, starts it and waits until both threads of each say
+//! `Yes`. Three and more members form a ring, each following the one before it; for that, and for
+//! slaves behind a pair, each passes on what it receives (`log_slave_updates`).
+//!
+//! - [`dialect`] is pure: the statements of the two families.
+//! - [`make`] carries them out; [`status`] and [`await_running`] look at the result.
+//!
+//! It takes over servers that hold the same data and have not written since; comparing and copying
+//! data is left to whoever made the servers. Whether an existing pair is healthy is the monitor's
+//! business, and what to do about it the failover machine's.
+
+pub mod dialect;
+mod error;
+mod making;
+mod status;
+
+pub use error::{LastSaid, PairError};
+pub use making::{Credentials, Member, Plan, make};
+pub use status::{Replication, await_running, status};

@@ -1,0 +1,23 @@
+//! What a client logged in with, kept so that the session can log in again elsewhere.
+
+use super::credential::Credential;
+use crate::wire::Capabilities;
+
+/// Everything that a login to a master is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Login {
+    /// Who.
+    pub(super) user: Vec<u8>,
+    /// What proves it.
+    pub(super) credential: Credential,
+    /// What client and Tandem agreed on.
+    pub(super) capabilities: Capabilities,
+    /// The collation the session started with; COM_RESET_CONNECTION goes back to it.
+    pub(super) collation: u8,
+    /// The longest packet the client takes.
+    pub(super) max_packet: u32,
+    /// The schema to start in.
+    pub(super) schema: Option<Vec<u8>>,
+    /// The connection attributes, as they came.
+    pub(super) attributes: Vec<u8>,
+}

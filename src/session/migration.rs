@@ -1,0 +1,450 @@
+//! Getting a session to the active master, whatever that is now.
+//!
+//! Failover, a first login, a master that closed an idle connection: all are the same movement. Let
+//! go of the server, wait until somebody is active, log in there as the client did, make the session
+//! what it was, go on. It happens between two statements only, so that nobody sees half of it.
+
+use std::future::poll_fn;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::backend::{Accepted, Backend, ConnectFailure};
+use super::client;
+use super::client_error::ClientError;
+use super::end::SessionEnd;
+use super::registry::Activity;
+use super::relay::Relay;
+use super::request::{KEPT, Request};
+use super::state::SessionState;
+use crate::routing::Writer;
+use crate::topology::{Flavor, Server};
+use crate::wire::{ChangeUser, ErrorPacket, Header, PacketStream, StreamError, put_packet};
+
+/// What Tandem wants to be told of every session: which system variables changed, and that
+/// something else did. The schema is reported by default.
+const TRACK: &[u8] =
+    b"\x03SET SESSION session_track_system_variables = '*', session_track_state_change = ON";
+
+/// Between two attempts to log in to a master that is said to be active and does not let us in.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Puts the statement that switches tracking on before the next command.
+pub(super) fn ask_for_tracking(backend: &mut Backend) {
+    put_packet(&mut backend.preamble, 0, TRACK);
+    backend.swallow += 1;
+}
+
+impl Relay {
+    /// The first login: the master's OK, or its refusal, word for word.
+    pub(super) async fn log_in(&mut self) -> Result<Vec<u8>, Refusal> {
+        loop {
+            let table = self.shared.table();
+            self.generation = table.generation;
+            let Some(active) = table.active() else {
+                self.held_or_refused().await?;
+                continue;
+            };
+            let server = table.servers.get(active);
+            match self.connect(server).await {
+                Ok(Accepted { mut backend, ok, status }) => {
+                    ask_for_tracking(&mut backend);
+                    self.state = SessionState::new(self.login.schema.clone(), status);
+                    self.entry.set_server(Some(active));
+                    self.backend = Some(backend);
+                    self.current.held_since = None;
+                    return Ok(ok);
+                }
+                Err(ConnectFailure::Refused(packet)) if !is_overloaded(&packet) => {
+                    return Err(Refusal::Server(packet));
+                }
+                Err(ConnectFailure::Unsupported(reason)) => {
+                    let user = String::from_utf8_lossy(&self.login.user).into_owned();
+                    return Err(Refusal::Tandem(ClientError::CannotLogIn { user, reason }));
+                }
+                Err(failure) => {
+                    if let Some(refused) = self.after_failed_connect(server, failure).await? {
+                        return Err(Refusal::Tandem(refused));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn held_or_refused(&mut self) -> Result<(), Refusal> {
+        self.wait_for_routes().await?.map_err(Refusal::Tandem)
+    }
+
+    /// Sees to it that the session is on the active master, or where its open transaction is. It is
+    /// nowhere afterwards if it had to leave a server and a transaction with it.
+    ///
+    /// The outer error ends the session; the inner one answers the command.
+    pub(super) async fn reach_active(&mut self) -> Result<Result<(), ClientError>, SessionEnd> {
+        loop {
+            let table = self.shared.table();
+            self.generation = table.generation;
+            let here = self.backend.as_ref().map(|backend| backend.server);
+            let active = match &table.writer {
+                Writer::Active(active) if here == Some(*active) => break,
+                Writer::Active(active) => *active,
+                Writer::Held { .. } if here.is_some() && self.state.in_transaction() => break,
+                Writer::Held { .. } => {
+                    if let Err(error) = self.wait_for_routes().await? {
+                        return Ok(Err(error));
+                    }
+                    continue;
+                }
+            };
+            if here.is_some() {
+                self.leave_server().await?;
+                if self.lost_transaction.is_some() {
+                    return Ok(Ok(())); // the client has to be told first
+                }
+            }
+            match self.move_to(table.servers.get(active)).await? {
+                Ok(()) => break,
+                Err(Some(error)) => return Ok(Err(error)),
+                Err(None) => {}
+            }
+        }
+        self.current.held_since = None;
+        self.entry.set_activity(Activity::Running);
+        Ok(Ok(()))
+    }
+
+    /// Logs in to `server` and restores the session there. The inner error says why that cannot
+    /// work any more; without one it is to be tried again.
+    async fn move_to(
+        &mut self,
+        server: &Server,
+    ) -> Result<Result<(), Option<ClientError>>, SessionEnd> {
+        self.login.schema = self.state.schema.clone();
+        let accepted = match self.connect(server).await {
+            Ok(accepted) => accepted,
+            Err(ConnectFailure::Refused(packet)) if !is_overloaded(&packet) => {
+                return self.not_restored(server, words_of(&packet)).await.map(Err);
+            }
+            Err(ConnectFailure::Unsupported(reason)) => {
+                return self.not_restored(server, reason).await.map(Err);
+            }
+            Err(failure) => {
+                return self.after_failed_connect(server, failure).await.map(
+                    |waited| match waited {
+                        Some(error) => Err(Some(error)),
+                        None => Err(None),
+                    },
+                );
+            }
+        };
+        if self.was_closed_on_purpose(&accepted.backend) {
+            return Err(SessionEnd::ServerClosed);
+        }
+        let Accepted { mut backend, .. } = accepted;
+        match self.restore(&mut backend).await {
+            Ok(()) => {
+                self.shared.counts().migrated.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(server = server.name, "session restored");
+                self.entry.set_server(Some(server.id));
+                self.backend = Some(backend);
+                Ok(Ok(()))
+            }
+            Err(NotRestored::Refused(reason)) => self.not_restored(server, reason).await.map(Err),
+            Err(NotRestored::Broken(error)) => {
+                let failure = ConnectFailure::from(error);
+                self.after_failed_connect(server, failure).await.map(Err)
+            }
+        }
+    }
+
+    /// A statement got no answer, and its server is the same as before and did not restart: then it
+    /// ended this session because somebody wanted it to (KILL, a timeout). Running the statement
+    /// again would undo that. A server counts its connections up from 1, so that a smaller id means
+    /// a restart.
+    fn was_closed_on_purpose(&self, backend: &Backend) -> bool {
+        self.current
+            .unanswered_by
+            .is_some_and(|(server, id)| server == backend.server && backend.thread_id > id)
+    }
+
+    async fn connect(&mut self, server: &Server) -> Result<Accepted, ConnectFailure> {
+        // The permit can only fail when the semaphore is closed, which nobody does.
+        let _permit = self.shared.logins.acquire().await.ok();
+        self.logins += 1;
+        Backend::connect(server, &self.login, self.logins, self.shared.connect_timeout).await
+    }
+
+    /// The active master cannot be reached, or has no room: wait for a new table or a little while.
+    /// An error says that the statement has waited long enough.
+    async fn after_failed_connect(
+        &mut self,
+        server: &Server,
+        failure: ConnectFailure,
+    ) -> Result<Option<ClientError>, SessionEnd> {
+        let reason = match failure {
+            ConnectFailure::Unreachable(kind, detail) => {
+                let reason = format!("it {kind} ({detail})");
+                self.shared.report(server.id, kind, detail);
+                reason
+            }
+            ConnectFailure::Refused(packet) => words_of(&packet),
+            ConnectFailure::Unsupported(reason) => reason,
+        };
+        let waited = self.wait(Some(RETRY)).await?;
+        Ok(waited.err().map(|()| ClientError::NotAccepted { server: server.name.clone(), reason }))
+    }
+
+    /// Waits for a new routing table, for as long as a statement may be held.
+    pub(super) async fn wait_for_routes(&mut self) -> Result<Result<(), ClientError>, SessionEnd> {
+        let waited = self.wait(None).await?;
+        Ok(waited.map_err(|()| {
+            let reason = match &self.shared.table().writer {
+                Writer::Held { reason, .. } => reason.to_string(),
+                Writer::Active(_) => "the active master refuses writes".to_owned(),
+            };
+            let waited = self.current.held_since.map_or(Duration::ZERO, |since| since.elapsed());
+            ClientError::HoldExpired { waited, reason }
+        }))
+    }
+
+    /// Waits for a new routing table, or `pause`. The inner error says that the time of the hold is
+    /// over. A client that goes away meanwhile ends the session.
+    async fn wait(&mut self, pause: Option<Duration>) -> Result<Result<(), ()>, SessionEnd> {
+        let since = *self.current.held_since.get_or_insert_with(|| {
+            self.shared.counts().held.fetch_add(1, Ordering::Relaxed);
+            Instant::now()
+        });
+        self.entry.set_activity(Activity::Held);
+        let left = self.shared.hold.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return Ok(Err(()));
+        }
+        let mut routes = self.shared.routes();
+        if routes.borrow_and_update().generation != self.generation {
+            return Ok(Ok(()));
+        }
+        let patience = pause.unwrap_or(left).min(left);
+        tokio::select! {
+            changed = routes.changed() => {
+                if changed.is_err() {
+                    return Err(SessionEnd::Shutdown);
+                }
+            }
+            () = tokio::time::sleep(patience) => {
+                return Ok(if pause.is_some() { Ok(()) } else { Err(()) });
+            }
+            end = poll_fn(|cx| self.poll_end(cx)) => return Err(end),
+        }
+        Ok(Ok(()))
+    }
+
+    /// Resolves when the client goes away or the session is killed. What the client sends
+    /// meanwhile is kept, up to a bound; beyond it nobody looks.
+    fn poll_end(&mut self, cx: &mut std::task::Context<'_>) -> Poll<SessionEnd> {
+        self.entry.register(cx.waker());
+        if self.entry.is_killed() {
+            return Poll::Ready(SessionEnd::Killed);
+        }
+        if self.shared.is_shutting_down() {
+            return Poll::Ready(SessionEnd::Shutdown);
+        }
+        while self.request.bytes().len() < 2 * KEPT {
+            match self.poll_client(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(SessionEnd::ClientGone(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Makes a fresh login what the session is, and waits until the server has agreed to all of it.
+    async fn restore(&mut self, backend: &mut Backend) -> Result<(), NotRestored> {
+        let statements = self.state.restoring_sql();
+        let mut packets = Vec::new();
+        put_packet(&mut packets, 0, TRACK);
+        for sql in &statements {
+            put_packet(&mut packets, 0, &[&[3], sql.as_slice()].concat());
+        }
+        let exchange = async {
+            let carry = std::mem::take(&mut backend.carry);
+            let mut stream = PacketStream::resume(&mut backend.stream, carry);
+            stream.write_raw(&packets).await?;
+            for _ in 0..=statements.len() {
+                let answer = stream.read().await?;
+                if answer.first() == Some(&0xFF) {
+                    return Err(NotRestored::Refused(words_of(&answer)));
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(self.shared.connect_timeout, exchange).await {
+            Ok(restored) => restored,
+            Err(_) => Err(NotRestored::Refused("no answer while restoring the session".into())),
+        }
+    }
+
+    /// The session cannot be what it was: with an error for the command that waits, and an end.
+    async fn not_restored(
+        &mut self,
+        server: &Server,
+        reason: String,
+    ) -> Result<Option<ClientError>, SessionEnd> {
+        tracing::warn!(server = server.name, reason, "a session could not be restored");
+        let error =
+            ClientError::NotRestored { server: server.name.clone(), reason: reason.clone() };
+        let packet = self.as_answer(&error.to_payload());
+        self.to_client(&packet).await?;
+        Err(SessionEnd::NotRestored(reason))
+    }
+
+    /// A new routing table while nothing is being carried.
+    pub(super) fn follow_routes(&mut self) -> Result<(), SessionEnd> {
+        let table = self.shared.table();
+        self.generation = table.generation;
+        let Some(backend) = &self.backend else { return Ok(()) };
+        match table.active() {
+            Some(active) if active != backend.server => {
+                let server = backend.server;
+                self.backend = None;
+                self.entry.set_server(None);
+                self.lost(server)
+            }
+            // While nobody is active, whoever still has its server keeps it: it may come back.
+            _ => Ok(()),
+        }
+    }
+
+    /// Another master is active: let go of this one, and note what goes with it.
+    async fn leave_server(&mut self) -> Result<(), SessionEnd> {
+        let Some(server) = self.backend.as_ref().map(|backend| backend.server) else {
+            return Ok(());
+        };
+        self.release_backend().await;
+        if let Err(SessionEnd::StateLost(blocker)) = self.lost(server) {
+            let from = self.shared.table().servers.name(server).to_owned();
+            let packet = self.as_answer(&ClientError::StateLost { from, blocker }.to_payload());
+            self.to_client(&packet).await?;
+            return Err(SessionEnd::StateLost(blocker));
+        }
+        Ok(())
+    }
+
+    /// Says goodbye to the server, so that it does not count the connection as broken off. It need
+    /// not hear it.
+    pub(super) async fn release_backend(&mut self) {
+        self.entry.set_server(None);
+        if let Some(mut backend) = self.backend.take() {
+            let quit = backend.stream.write_all(&[1, 0, 0, 0, 1]);
+            let _ = tokio::time::timeout(Duration::from_millis(100), quit).await;
+        }
+    }
+
+    /// COM_CHANGE_USER: a new login, and a session of its own.
+    pub(super) async fn change_user(&mut self, total: usize) -> Result<(), SessionEnd> {
+        let bytes = self.request.bytes()[..total].to_vec();
+        self.request.consume(total);
+        let seq = Header::read(&bytes).map_or(0, |header| header.seq);
+        let change = ChangeUser::parse(&bytes[Header::LEN..], self.login.capabilities)
+            .map_err(|error| SessionEnd::ClientMalformed(error.to_string()))?;
+        self.release_backend().await;
+        let flavor = self.shared.table().identity.as_ref().map_or(Flavor::MySql, |i| i.flavor);
+        let ahead = std::mem::take(self.request.bytes_mut());
+        let mut packets = PacketStream::resume(&mut self.client, ahead);
+        packets.set_seq(seq.wrapping_add(1));
+        let learnt = client::learn_anew(&mut packets, &self.shared, &change.user, flavor).await;
+        let next_seq = packets.next_seq();
+        let (_, ahead) = packets.into_parts();
+        self.request = Request::new(ahead);
+        self.login.credential = learnt?;
+        self.login.user = change.user;
+        self.login.schema = change.schema;
+        self.login.collation = change.collation.unwrap_or(self.login.collation);
+        self.login.attributes = change.attributes;
+        self.lost_transaction = None;
+        let answer = self.log_in().await;
+        answer_login(self, answer, next_seq).await
+    }
+}
+
+/// Tells the client what became of its login; a refusal ends the session.
+pub(super) async fn answer_login(
+    relay: &mut Relay,
+    answer: Result<Vec<u8>, Refusal>,
+    seq: u8,
+) -> Result<(), SessionEnd> {
+    relay.current.held_since = None;
+    let login = &relay.login;
+    let (payload, end) = match answer {
+        Ok(mut ok) => {
+            if let super::credential::Credential::Password(password) = &login.credential {
+                relay.shared.remember_password(&login.user, password);
+            }
+            if !login.capabilities.has(crate::wire::Capabilities::SESSION_TRACK) {
+                let mut packet = Vec::new();
+                put_packet(&mut packet, 0, &ok);
+                let len = crate::wire::strip_session_state(&mut packet)
+                    .map_err(|error| SessionEnd::ServerMalformed(error.to_string()))?;
+                ok = packet[Header::LEN..len].to_vec();
+            }
+            (ok, None)
+        }
+        Err(Refusal::Server(packet)) => {
+            if let super::credential::Credential::Password(password) = &login.credential {
+                relay.shared.forget_password(&login.user, password);
+            }
+            let words = words_of(&packet);
+            (packet, Some(SessionEnd::LoginRefused(words)))
+        }
+        Err(Refusal::Tandem(error)) => {
+            let words = error.to_string();
+            (error.to_payload(), Some(SessionEnd::LoginRefused(words)))
+        }
+        Err(Refusal::Ended(end)) => return Err(end),
+    };
+    let mut packet = Vec::new();
+    put_packet(&mut packet, seq, &payload);
+    relay.to_client(&packet).await?;
+    end.map_or(Ok(()), Err)
+}
+
+/// Why a login came to nothing.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The master's ERR packet.
+    Server(Vec<u8>),
+    /// Tandem's own word.
+    Tandem(ClientError),
+    /// The session is over anyway.
+    Ended(SessionEnd),
+}
+
+impl From<SessionEnd> for Refusal {
+    fn from(end: SessionEnd) -> Self {
+        Self::Ended(end)
+    }
+}
+
+enum NotRestored {
+    Refused(String),
+    Broken(StreamError),
+}
+
+impl From<StreamError> for NotRestored {
+    fn from(error: StreamError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// Whether a server has no room now: too many connections, in all or of this user.
+fn is_overloaded(packet: &[u8]) -> bool {
+    matches!(ErrorPacket::code_of(packet), Some(1040 | 1203 | 1226))
+}
+
+fn words_of(packet: &[u8]) -> String {
+    match ErrorPacket::parse(packet) {
+        Ok(error) => format!("error {}: {}", error.code, error.message),
+        Err(malformed) => malformed.to_string(),
+    }
+}

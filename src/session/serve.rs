@@ -1,0 +1,119 @@
+//! A session from its first byte to its last.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt as _;
+use tracing::Instrument as _;
+
+use super::client;
+use super::client_error::ClientError;
+use super::end::SessionEnd;
+use super::migration::answer_login;
+use super::registry::Entry;
+use super::relay::{Current, Relay};
+use super::request::Request;
+use super::shared::Shared;
+use super::state::SessionState;
+use crate::routing::Writer;
+use crate::topology::Identity;
+use crate::wire::{PacketStream, ResponseTracker, Stream, put_packet};
+
+/// How long a client may take to read an error that is said before it is greeted.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Serves a client until it goes or has to.
+pub async fn serve(stream: Stream, peer: Option<SocketAddr>, shared: Arc<Shared>) {
+    if let Stream::Tcp(stream) = &stream {
+        super::backend::tune(stream);
+    }
+    let entry = shared.registry.open(peer, Instant::now());
+    let span = tracing::info_span!(
+        "session",
+        id = entry.id,
+        client = peer.map(tracing::field::display),
+        user = tracing::field::Empty
+    );
+    let end = session(stream, &shared, &entry).instrument(span.clone()).await;
+    shared.registry.close(entry.id);
+    let _entered = span.enter();
+    let (reason, detail) = (end.label(), end.detail());
+    if end.is_noteworthy() {
+        tracing::info!(reason, detail, "session ended");
+    } else {
+        tracing::debug!(reason, detail, "session ended");
+    }
+    shared.count_end(reason);
+}
+
+async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -> SessionEnd {
+    if shared.registry.len() > shared.max_connections {
+        let error = ClientError::TooManyConnections(shared.max_connections);
+        return refuse_early(&mut stream, &error).await;
+    }
+    let identity = match identity(shared).await {
+        Ok(identity) => identity,
+        Err(error) => return refuse_early(&mut stream, &error).await,
+    };
+    let mut packets = PacketStream::new(&mut stream);
+    let login = match client::hear_login(&mut packets, shared, &identity, entry.id).await {
+        Ok(login) => login,
+        Err(end) => return end,
+    };
+    let seq = packets.next_seq();
+    let (_, ahead) = packets.into_parts();
+    entry.set_user(&login.user);
+    tracing::Span::current().record("user", entry.user());
+    let mut relay = Relay {
+        shared: Arc::clone(shared),
+        entry: Arc::clone(entry),
+        client: stream,
+        request: Request::new(ahead),
+        backend: None,
+        unsent: Vec::new(),
+        tracker: ResponseTracker::new(login.capabilities),
+        state: SessionState::default(),
+        generation: 0,
+        logins: 0,
+        lost_transaction: None,
+        current: Current::none(),
+        login,
+    };
+    let answer = relay.log_in().await;
+    let end = match answer_login(&mut relay, answer, seq).await {
+        Ok(()) => relay.run().await,
+        Err(end) => end,
+    };
+    relay.say_goodbye().await;
+    end
+}
+
+/// What to greet a client with: known as soon as a master has been seen.
+async fn identity(shared: &Shared) -> Result<Arc<Identity>, ClientError> {
+    let mut routes = shared.routes();
+    let since = Instant::now();
+    let known = async { routes.wait_for(|table| table.identity.is_some()).await.is_ok() };
+    // Whether it came in time or not is seen below.
+    let _ = tokio::time::timeout(shared.hold, known).await;
+    let table = shared.table();
+    if let Some(identity) = &table.identity {
+        return Ok(Arc::clone(identity));
+    }
+    let reason = match &table.writer {
+        Writer::Held { reason, .. } => reason.to_string(),
+        Writer::Active(_) => "no master has been seen yet".to_owned(),
+    };
+    Err(ClientError::HoldExpired { waited: since.elapsed(), reason })
+}
+
+async fn refuse_early(stream: &mut Stream, error: &ClientError) -> SessionEnd {
+    let mut packet = Vec::new();
+    put_packet(&mut packet, 0, &error.to_early_payload());
+    let telling = async {
+        stream.write_all(&packet).await?;
+        stream.shutdown().await
+    };
+    let _ = tokio::time::timeout(PATIENCE, telling).await;
+    SessionEnd::NobodyActive(error.to_string())
+}

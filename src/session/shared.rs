@@ -1,0 +1,258 @@
+//! What all sessions of the process share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
+use zeroize::Zeroizing;
+
+use super::registry::Registry;
+use crate::routing::RoutingTable;
+use crate::topology::{Account, Accounts, Observation, Outcome, ServerId, Source, UnreachableKind};
+use crate::wire::{RsaKey, Salt, sha2_matches, sha2_stage2};
+
+/// The control plane and the settings, as sessions see them.
+#[derive(Debug)]
+pub struct Shared {
+    /// The sessions themselves.
+    pub registry: Registry,
+    /// How long a statement may wait for an active master.
+    pub hold: Duration,
+    /// For a client's handshake, and for a login to a master.
+    pub connect_timeout: Duration,
+    /// Clients at once.
+    pub max_connections: usize,
+    routes: watch::Receiver<Arc<RoutingTable>>,
+    accounts: watch::Receiver<Arc<Accounts>>,
+    refresh_accounts: mpsc::Sender<()>,
+    observations: mpsc::Sender<Observation>,
+    generation: AtomicU64,
+    shutting_down: AtomicBool,
+    /// Bounds how many sessions log in to a master at the same time after a failover, so that the
+    /// new active is not buried under its own clients.
+    pub(super) logins: Semaphore,
+    /// Made when a client first asks for it: it takes a while.
+    rsa_key: OnceCell<Option<Arc<RsaKey>>>,
+    passwords: Mutex<Vec<KnownPassword>>,
+    counts: Counts,
+}
+
+/// A password that logged in with `caching_sha2_password`.
+#[derive(Debug)]
+struct KnownPassword {
+    user: Vec<u8>,
+    stage2: [u8; 32],
+    password: Zeroizing<Vec<u8>>,
+}
+
+/// Counts of the data plane. Each is touched seldom enough to be shared by all workers, but for
+/// the first, which sessions add up by themselves and deliver when they pause.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Commands answered.
+    pub commands: AtomicU64,
+    /// Statements that waited for an active master.
+    pub held: AtomicU64,
+    /// Sessions moved to another login.
+    pub migrated: AtomicU64,
+    /// Transactions reported as rolled back by a failover.
+    pub rolled_back: AtomicU64,
+    /// Statements whose outcome was reported as unknown.
+    pub outcome_unknown: AtomicU64,
+    /// Sessions that ended, by the label of their end.
+    pub ends: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// The channels between sessions and the control plane.
+#[derive(Debug)]
+pub struct Channels {
+    /// The routing table.
+    pub routes: watch::Receiver<Arc<RoutingTable>>,
+    /// The masters' accounts.
+    pub accounts: watch::Receiver<Arc<Accounts>>,
+    /// Asks for the accounts to be read again.
+    pub refresh_accounts: mpsc::Sender<()>,
+    /// What sessions see of servers.
+    pub observations: mpsc::Sender<Observation>,
+}
+
+/// How many sessions log in to a new active at once.
+const PARALLEL_LOGINS: usize = 64;
+
+/// Between two looks at sessions that hear nothing.
+const TICK: Duration = Duration::from_millis(100);
+
+impl Shared {
+    /// Puts together what sessions share.
+    #[must_use]
+    pub fn new(
+        channels: Channels,
+        hold: Duration,
+        connect_timeout: Duration,
+        max_connections: usize,
+    ) -> Self {
+        let generation = channels.routes.borrow().generation;
+        Self {
+            registry: Registry::default(),
+            hold,
+            connect_timeout,
+            max_connections,
+            routes: channels.routes,
+            accounts: channels.accounts,
+            refresh_accounts: channels.refresh_accounts,
+            observations: channels.observations,
+            generation: AtomicU64::new(generation),
+            shutting_down: AtomicBool::new(false),
+            logins: Semaphore::new(PARALLEL_LOGINS),
+            rsa_key: OnceCell::new(),
+            passwords: Mutex::new(Vec::new()),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The data plane's counts.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Passes every new routing table on to the sessions, and looks for silent servers, until the
+    /// coordinator ends.
+    pub async fn follow_routes(self: Arc<Self>) {
+        let mut routes = self.routes.clone();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                changed = routes.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let generation = routes.borrow_and_update().generation;
+                    self.generation.store(generation, Ordering::Release);
+                    self.registry.wake_all();
+                }
+                _ = ticks.tick() => {
+                    for server in self.registry.pass_tick() {
+                        self.report(server, UnreachableKind::Silent, "no answer for 300 ms".into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A session ended.
+    pub(super) fn count_end(&self, label: &'static str) {
+        let mut ends = self.counts.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        *ends.entry(label).or_default() += 1;
+    }
+
+    /// Lets every session end: idle ones at once, others when their statement is answered.
+    pub fn shut_down(&self) {
+        self.shutting_down.store(true, Ordering::Relaxed);
+        self.registry.wake_all();
+    }
+
+    #[inline]
+    pub(super) fn is_shutting_down(&self) -> bool {
+        self.shutting_down.load(Ordering::Relaxed)
+    }
+
+    /// The generation of the present routing table.
+    #[inline]
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The present routing table.
+    pub(super) fn table(&self) -> Arc<RoutingTable> {
+        Arc::clone(&self.routes.borrow())
+    }
+
+    /// To wait for another table.
+    pub(super) fn routes(&self) -> watch::Receiver<Arc<RoutingTable>> {
+        self.routes.clone()
+    }
+
+    /// Tells the control plane that a server was lost or is silent. If it is busy with many such
+    /// reports already, one more would change nothing.
+    pub(super) fn report(&self, server: ServerId, kind: UnreachableKind, detail: String) {
+        let _ = self.observations.try_send(Observation {
+            server,
+            at: Instant::now(),
+            took: Duration::ZERO,
+            source: Source::Session,
+            outcome: Outcome::Unreachable { kind, detail },
+        });
+    }
+
+    /// The rows of a user in the masters' account table.
+    pub(super) fn accounts_of(&self, user: &str) -> (Vec<Account>, Option<String>) {
+        let accounts = self.accounts.borrow();
+        (accounts.of(user).to_vec(), accounts.unreadable.clone())
+    }
+
+    /// Has the account table read again and waits for it, for an account that was just made or
+    /// changed. Bounded, and rate-limited by the reader.
+    pub(super) async fn reread_accounts(&self) {
+        let mut accounts = self.accounts.clone();
+        accounts.mark_unchanged();
+        if self.refresh_accounts.try_send(()).is_ok() {
+            let patience = Duration::from_millis(1500);
+            let _ = tokio::time::timeout(patience, accounts.changed()).await;
+        }
+    }
+
+    /// The key with which clients encrypt passwords over plain TCP.
+    pub(super) async fn rsa_key(&self) -> Option<Arc<RsaKey>> {
+        let make = || async {
+            let made = tokio::task::spawn_blocking(RsaKey::generate).await;
+            match made {
+                Ok(Ok(key)) => Some(Arc::new(key)),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "no key for passwords over plain TCP");
+                    None
+                }
+                Err(_) => None,
+            }
+        };
+        self.rsa_key.get_or_init(make).await.clone()
+    }
+
+    fn passwords(&self) -> std::sync::MutexGuard<'_, Vec<KnownPassword>> {
+        self.passwords.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The password whose token this is, if it has logged in before.
+    pub(super) fn known_password(
+        &self,
+        user: &[u8],
+        token: &[u8],
+        salt: &Salt,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        self.passwords()
+            .iter()
+            .find(|known| known.user == user && sha2_matches(token, salt, &known.stage2))
+            .map(|known| known.password.clone())
+    }
+
+    /// Remembers a password that a master has accepted.
+    pub(super) fn remember_password(&self, user: &[u8], password: &[u8]) {
+        let mut passwords = self.passwords();
+        if passwords.iter().any(|known| known.user == user && *known.password == password) {
+            return;
+        }
+        passwords.push(KnownPassword {
+            user: user.to_vec(),
+            stage2: sha2_stage2(password),
+            password: Zeroizing::new(password.to_vec()),
+        });
+    }
+
+    /// Forgets a password that a master has refused.
+    pub(super) fn forget_password(&self, user: &[u8], password: &[u8]) {
+        self.passwords().retain(|known| known.user != user || *known.password != password);
+    }
+}

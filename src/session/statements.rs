@@ -1,0 +1,223 @@
+//! Prepared statements on their way: from the client's id to the server's, and prepared again where
+//! they are not known yet.
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::client_error::ClientError;
+use super::end::SessionEnd;
+use super::prepared::{PreparedStatement, types_flag_at};
+use super::relay::Relay;
+use super::statement::Statement;
+use crate::wire::{
+    Command, Header, PacketStream, Prepared, ResponseTracker, StatusFlags, Step, StreamError, Told,
+    put_packet,
+};
+
+impl Relay {
+    /// Sees to it that the server knows the statement that the command names, and by which id.
+    /// False when the client has no such statement, or the server need not hear of it.
+    #[inline]
+    pub(super) async fn statement_is_ready(&mut self) -> Result<bool, SessionEnd> {
+        let Some(id) = self.current.statement_id else { return Ok(false) };
+        let Some(backend) = self.backend.as_ref() else { return Ok(true) };
+        let Some(statement) = self.state.prepared.get(id) else { return Ok(false) };
+        if statement.prepared == (backend.login, id) {
+            return Ok(true);
+        }
+        let mut server_id = statement.prepared.1;
+        if statement.prepared.0 != backend.login {
+            if self.current.command == Command::StmtClose {
+                return Ok(false); // the server that knew it is gone
+            }
+            match self.prepare_again(id).await? {
+                Ok(fresh) => server_id = fresh,
+                // The connection broke: sending the command will find out.
+                Err(StreamError::Io(_) | StreamError::Closed) => return Ok(true),
+                Err(StreamError::Malformed(error)) => {
+                    return Err(SessionEnd::ServerMalformed(error.to_string()));
+                }
+            }
+        }
+        self.rewrite(id, server_id);
+        Ok(true)
+    }
+
+    /// Prepares a statement of the client's on the server where the session is now.
+    async fn prepare_again(&mut self, id: u32) -> Result<Result<u32, StreamError>, SessionEnd> {
+        let Some(statement) = self.state.prepared.get(id) else {
+            return Ok(Err(StreamError::Closed));
+        };
+        let sql = [&[0x16], &*statement.sql].concat();
+        let Some(backend) = self.backend.as_mut() else { return Ok(Err(StreamError::Closed)) };
+        let mut packets = Vec::new();
+        let mut tracker = ResponseTracker::new(self.login.capabilities);
+        packets.append(&mut backend.preamble);
+        put_packet(&mut packets, 0, &sql);
+        let swallow = std::mem::take(&mut backend.swallow);
+        let carry = std::mem::take(&mut backend.carry);
+        let mut stream = PacketStream::resume(&mut backend.stream, carry);
+        let exchange = async {
+            stream.write_raw(&packets).await?;
+            for _ in 0..swallow {
+                stream.read().await?;
+            }
+            tracker.start(Command::StmtPrepare, false);
+            let mut answer = None;
+            while !tracker.is_done() {
+                let payload = stream.read().await?;
+                let mut packet = Vec::new();
+                put_packet(&mut packet, 0, &payload);
+                if let Step::Packet { told, .. } = tracker.step(&packet)? {
+                    match told {
+                        Told::Prepared(prepared) => answer = Some(Ok(prepared)),
+                        Told::Error(_) => answer = Some(Err(payload)),
+                        _ => {}
+                    }
+                }
+            }
+            Ok(answer)
+        };
+        let answer = match exchange.await {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(error)),
+        };
+        match answer {
+            Some(Ok(Prepared { id: fresh, parameters, .. })) => {
+                let login = backend.login;
+                if let Some(statement) = self.state.prepared.get_mut(id) {
+                    statement.prepared = (login, fresh);
+                    statement.parameters = parameters;
+                }
+                Ok(Ok(fresh))
+            }
+            // It was a statement there and is none here: the session is not what it was.
+            Some(Err(refusal)) => {
+                let packet = self.as_answer(&refusal);
+                self.to_client(&packet).await?;
+                Err(SessionEnd::NotRestored("a prepared statement was refused".to_owned()))
+            }
+            None => Ok(Err(StreamError::Closed)),
+        }
+    }
+
+    /// Puts the server's id into the command, and into an execution the types of its parameters,
+    /// which a client sends with the first one only.
+    fn rewrite(&mut self, id: u32, server_id: u32) {
+        let Some(statement) = self.state.prepared.get(id) else { return };
+        let parameters = usize::from(statement.parameters);
+        let types = statement.types.clone();
+        let bytes = self.request.bytes_mut();
+        let Some(total) = Header::read(bytes).map(Header::total) else { return };
+        if let Some(place) = bytes.get_mut(Header::LEN + 1..Header::LEN + 5) {
+            place.copy_from_slice(&server_id.to_le_bytes());
+        }
+        let bound_at = Header::LEN + types_flag_at(statement.parameters);
+        let lacks_types = self.current.command == Command::StmtExecute
+            && parameters > 0
+            && types.len() == 2 * parameters
+            && bound_at < total
+            && self.current.kept
+            && bytes[bound_at] == 0;
+        if lacks_types {
+            bytes[bound_at] = 1;
+            bytes.splice(bound_at + 1..bound_at + 1, types.iter().copied());
+            if let Some(mut header) = Header::read(bytes) {
+                header.len += types.len();
+                bytes[..Header::LEN].copy_from_slice(&header.to_bytes());
+            }
+        }
+    }
+
+    /// A statement was prepared: remembers it. Returns the client's id for it.
+    pub(super) fn statement_prepared(&mut self, prepared: Prepared) -> u32 {
+        let Some(backend) = self.backend.as_ref() else { return prepared.id };
+        let total = Header::read(self.request.bytes()).map_or(0, Header::total);
+        let mut sql = &[][..];
+        if self.current.kept {
+            sql = &self.request.bytes()[Header::LEN + 1..total];
+        } else {
+            self.state.not_tracked(); // too large to be kept, so it cannot be prepared again
+        }
+        let statement = PreparedStatement {
+            sql: sql.into(),
+            statement: Statement::classify(sql, self.state.backslash_escapes()),
+            parameters: prepared.parameters,
+            types: Box::default(),
+            prepared: (backend.login, prepared.id),
+            cursor: false,
+            long_data: false,
+        };
+        self.state.prepared.insert(statement)
+    }
+
+    /// An execution was answered: what it leaves behind.
+    #[inline]
+    pub(super) fn executed_prepared(&mut self) {
+        let status = self.tracker.status();
+        let has_cursor = self.current.cursor
+            && status.has(StatusFlags::CURSOR_EXISTS)
+            && !status.has(StatusFlags::LAST_ROW_SENT);
+        let Some(prepared) =
+            self.current.statement_id.and_then(|id| self.state.prepared.get_mut(id))
+        else {
+            return;
+        };
+        prepared.cursor = has_cursor;
+        prepared.long_data = false;
+        if !prepared.statement.is_plain() {
+            let (statement, sql) = (prepared.statement, prepared.sql.clone());
+            self.state.executed(statement, &sql);
+        }
+    }
+
+    /// Changes what is known of the statement that the command names.
+    pub(super) fn change_statement(&mut self, change: impl FnOnce(&mut PreparedStatement)) {
+        let id = self.current.statement_id;
+        if let Some(statement) = id.and_then(|id| self.state.prepared.get_mut(id)) {
+            change(statement);
+        }
+    }
+
+    /// A command without an answer went to the server.
+    pub(super) fn silent_done(&mut self) {
+        self.entry.set_waiting_since(0);
+        match (self.current.command, self.current.statement_id) {
+            (Command::StmtClose, Some(id)) => {
+                self.state.prepared.remove(id);
+            }
+            (Command::StmtSendLongData, _) => {
+                self.change_statement(|statement| statement.long_data = true);
+            }
+            _ => {}
+        }
+    }
+
+    /// Answers a command that names a statement that there is not: silently, where it has no answer.
+    pub(super) async fn answer_unknown_statement(&mut self) -> Result<(), SessionEnd> {
+        let id = self.current.statement_id.unwrap_or(0);
+        if self.current.command.is_silent() {
+            self.state.prepared.remove(id);
+            let total = Header::read(self.request.bytes()).map_or(0, Header::total);
+            self.request.consume(total);
+            return Ok(());
+        }
+        self.answer_error(&self.unknown_statement()).await
+    }
+
+    /// What a server says to a statement id that it does not know.
+    pub(super) fn unknown_statement(&self) -> ClientError {
+        let place = match self.current.command {
+            Command::StmtReset => "mysqld_stmt_reset",
+            Command::StmtFetch => "mysqld_stmt_fetch",
+            Command::StmtBulkExecute => "mysqld_stmt_bulk_execute",
+            _ => "mysqld_stmt_execute",
+        };
+        ClientError::UnknownStatement(self.current.statement_id.unwrap_or(0), place)
+    }
+
+    /// Ends both connections in good order.
+    pub(super) async fn say_goodbye(&mut self) {
+        self.release_backend().await;
+        let _ = self.client.shutdown().await;
+    }
+}

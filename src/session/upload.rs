@@ -1,0 +1,180 @@
+//! From the client to the server, when it is too much to be kept: commands above a mebibyte, and
+//! the file of a LOAD DATA LOCAL.
+//!
+//! The bytes pass through in chunks of bounded size. Should the server go meanwhile, the rest of
+//! what the client is sending is read and dropped, so that the error that follows is the answer to
+//! all of it.
+
+use std::future::poll_fn;
+use std::io;
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::client_error::ClientError;
+use super::end::SessionEnd;
+use super::relay::{After, Relay};
+use super::verdict::{InFlight, Verdict};
+use crate::wire::{Command, Header};
+
+/// Where packets that pass through end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// With the command: the first packet that is not continued.
+    Command,
+    /// With an empty packet.
+    Empty,
+}
+
+impl Relay {
+    /// Carries a command that is not kept. It can be sent once only.
+    pub(super) async fn carry_long(&mut self) -> Result<(), SessionEnd> {
+        if self.backend.is_none() || self.shared.generation() != self.generation {
+            if let Err(error) = self.reach_active().await? {
+                return self.drop_command(&error).await;
+            }
+        }
+        if let Some(server) = self.lost_transaction.take() {
+            let from = self.shared.table().servers.name(server).to_owned();
+            return self.drop_command(&ClientError::RolledBack { from }).await;
+        }
+        if self.current.statement_id.is_some() && !self.statement_is_ready().await? {
+            let error = self.unknown_statement();
+            return self.drop_command(&error).await;
+        }
+        self.flush_preamble().await;
+        self.tracker.start(self.current.command, self.current.cursor);
+        let seq = match self.pass_through(Until::Command, true).await? {
+            Ok(seq) => seq,
+            Err(_) => return self.not_delivered().await,
+        };
+        if self.current.command.is_silent() {
+            self.silent_done();
+            return Ok(());
+        }
+        self.tracker.begin_after(seq);
+        self.entry.set_waiting_since(self.shared.registry.tick());
+        match self.hear_answer().await? {
+            After::Answered => Ok(()),
+            // Provably not executed, and not here any more to be sent again.
+            After::Again => {
+                let from = "the active master".to_owned();
+                self.error_in_place(&ClientError::NotExecuted { from }).await
+            }
+        }
+    }
+
+    /// Tandem's own statements have to be answered first: what is not kept cannot wait for that.
+    async fn flush_preamble(&mut self) {
+        let Some(backend) = self.backend.as_mut() else { return };
+        if backend.swallow == 0 {
+            return;
+        }
+        let current = std::mem::replace(&mut self.current, super::relay::Current::none());
+        self.tracker.start(Command::Query, false);
+        let preamble = std::mem::take(&mut backend.preamble);
+        if backend.stream.write_all(&preamble).await.is_ok() {
+            poll_fn(|cx| self.poll_preamble(cx)).await;
+        }
+        self.current = current;
+    }
+
+    /// The server went before it had the whole command: it was not executed.
+    async fn not_delivered(&mut self) -> Result<(), SessionEnd> {
+        let Some(backend) = self.backend.take() else { return Ok(()) };
+        self.entry.set_server(None);
+        let kind = crate::topology::UnreachableKind::Reset;
+        self.shared.report(backend.server, kind, "closed while a command was sent".into());
+        let from = self.shared.table().servers.name(backend.server).to_owned();
+        let verdict = InFlight {
+            statement: self.current.statement,
+            in_transaction: self.current.in_transaction,
+            delivered: false,
+            forwarded: false,
+            blocker: self.state.loss_blocker(),
+        }
+        .verdict();
+        self.state.transaction_ended();
+        match verdict {
+            Verdict::StateLost(blocker) => {
+                self.error_in_place(&ClientError::StateLost { from, blocker }).await?;
+                Err(SessionEnd::StateLost(blocker))
+            }
+            Verdict::RolledBack => self.error_in_place(&ClientError::RolledBack { from }).await,
+            _ => self.error_in_place(&ClientError::NotExecuted { from }).await,
+        }
+    }
+
+    /// Reads a command to its end without a server, and answers it with an error.
+    async fn drop_command(&mut self, error: &ClientError) -> Result<(), SessionEnd> {
+        if let Ok(seq) = self.pass_through(Until::Command, false).await? {
+            self.tracker.begin_after(seq);
+        }
+        if self.current.command.is_silent() {
+            return Ok(());
+        }
+        self.error_in_place(error).await
+    }
+
+    /// Sends the client's file to the server that asked for it.
+    pub(super) async fn send_file(&mut self) -> Result<(), SessionEnd> {
+        // The command that asked is kept at the front; the file stands behind it.
+        let command = match self.current.kept {
+            true => Header::read(self.request.bytes()).map_or(0, Header::total),
+            false => 0,
+        };
+        let asked: Vec<u8> = self.request.bytes()[..command].to_vec();
+        self.request.consume(command);
+        let sent = self.pass_through(Until::Empty, true).await?;
+        let mut rest = asked;
+        rest.extend_from_slice(self.request.bytes());
+        *self.request.bytes_mut() = rest;
+        // A server that went is noticed by whoever waits for its answer.
+        self.tracker.file_sent(sent.unwrap_or(0));
+        Ok(())
+    }
+
+    /// Passes packets through, to the server or, without `forward`, nowhere. Returns the sequence
+    /// number of the last one. The inner error is the server's; everything was read all the same.
+    async fn pass_through(
+        &mut self,
+        until: Until,
+        forward: bool,
+    ) -> Result<Result<u8, io::Error>, SessionEnd> {
+        let mut failure = None;
+        let (mut missing, mut last) = (0, None::<Header>);
+        loop {
+            let bytes = self.request.bytes();
+            let mut take = 0;
+            let mut over = false;
+            while take < bytes.len() && !over {
+                if missing == 0 {
+                    let Some(header) = Header::read(&bytes[take..]) else { break };
+                    missing = header.len;
+                    take += Header::LEN;
+                    last = Some(header);
+                }
+                let part = missing.min(bytes.len() - take);
+                missing -= part;
+                take += part;
+                over = missing == 0 && last.is_some_and(|header| ends(header, until));
+            }
+            if let (true, None, Some(backend)) = (forward, &failure, self.backend.as_mut()) {
+                failure = backend.stream.write_all(&self.request.bytes()[..take]).await.err();
+            }
+            self.request.consume(take);
+            if over {
+                let seq = last.map_or(0, |header| header.seq);
+                return Ok(failure.map_or(Ok(seq), Err));
+            }
+            let read = poll_fn(|cx| self.poll_client(cx)).await;
+            read.map_err(SessionEnd::ClientGone)?;
+        }
+    }
+}
+
+fn ends(header: Header, until: Until) -> bool {
+    match until {
+        Until::Command => !header.is_continued(),
+        Until::Empty => header.len == 0,
+    }
+}

@@ -1,0 +1,365 @@
+//! Golden transcripts of the decision: what happens, and what the machine does about it.
+//!
+//! `tests/scenarios/*.txt` is the readable specification of a failover. A line that begins with a
+//! time is input; the indented lines behind it are what the machine did. Deadlines of the machine
+//! that come before the next input are reached by themselves, and shown when something came of it.
+//!
+//! `UPDATE_SCENARIOS=1 cargo test --test failover_scenarios` writes the outputs anew; read the diff.
+//!
+//! ```text
+//! policy fall=2 automatic=false            any of Policy's numbers
+//! @0ms m1 alive open term=1:m1             a probe; what it does not say stays as it was last
+//! @1s m1 refused | silent | reset | error 1040 Too many connections
+//! @1s session m1 reset                     a session's report
+//! @1s answer 3 done | promoted 2 | superseded 2 m2 | unreachable … | timeout … | stopped … |
+//!              denied GRANT … | refused 1205 …
+//! @1s switchover m2
+//! @9s                                      let time pass
+//! ```
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tandem::config::Fencing;
+use tandem::failover::{
+    Action, Event, FailoverMachine, Order, OrderFailure, OrderId, OrderResult, Policy,
+};
+use tandem::routing::Writer;
+use tandem::topology::{
+    Channel, Facts, Flavor, GtidSet, Identity, Observation, Outcome, ServerId, Servers, Source,
+    Term, TermStore, ThreadState, UnreachableKind,
+};
+
+#[test]
+fn every_scenario_goes_as_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let update = std::env::var_os("UPDATE_SCENARIOS").is_some();
+    let mut paths: Vec<_> = std::fs::read_dir(&folder)
+        .expect("the folder of scenarios")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "txt"))
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= 13, "only {} scenarios were found", paths.len());
+    let mut wrong = Vec::new();
+    for path in paths {
+        let written = std::fs::read_to_string(&path).expect("a scenario");
+        let played = play(&written);
+        if update {
+            std::fs::write(&path, &played).expect("the scenario is written");
+        } else if played != written {
+            let differs = written.lines().zip(played.lines()).find(|(a, b)| a != b);
+            wrong.push(format!("{}: {differs:#?}\n\n{played}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The scenario with its inputs as they are and its outputs as they come.
+fn play(scenario: &str) -> String {
+    let mut out = String::new();
+    let mut stage = Stage::new();
+    for line in scenario.lines().filter(|line| !line.starts_with("  ")) {
+        if let Some(settings) = line.strip_prefix("policy ") {
+            stage.set_policy(settings);
+        }
+        if let Some(input) = line.strip_prefix('@') {
+            stage.input(input, &mut out);
+        } else {
+            let _ = writeln!(out, "{line}");
+        }
+    }
+    out
+}
+
+struct Stage {
+    start: Instant,
+    policy: Policy,
+    servers: Servers,
+    /// What each server says when it is asked.
+    facts: Vec<Facts>,
+    machine: Option<FailoverMachine>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let address = |n: u16| format!("127.0.0.1:{}", 3300 + n).parse().expect("an address");
+        let servers =
+            Servers::new([("m1".to_owned(), address(1)), ("m2".to_owned(), address(2))], []);
+        let policy = Policy {
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_millis(500),
+            fall: 2,
+            rise: 3,
+            automatic: true,
+            fencing: Fencing::ReadOnly,
+            catch_up: Duration::from_secs(30),
+            min_interval: Duration::from_secs(60),
+        };
+        let facts = vec![facts(1), facts(2)];
+        Self { start: Instant::now(), policy, servers, facts, machine: None }
+    }
+
+    fn set_policy(&mut self, settings: &str) {
+        for setting in settings.split_whitespace() {
+            let (name, value) = setting.split_once('=').expect(setting);
+            match name {
+                "fall" => self.policy.fall = value.parse().expect(setting),
+                "rise" => self.policy.rise = value.parse().expect(setting),
+                "automatic" => self.policy.automatic = value.parse().expect(setting),
+                "interval" => self.policy.interval = duration(value),
+                "timeout" => self.policy.timeout = duration(value),
+                "catch_up" => self.policy.catch_up = duration(value),
+                "min_interval" => self.policy.min_interval = duration(value),
+                "fencing" if value == "none" => self.policy.fencing = Fencing::None,
+                _ => panic!("no such setting: {setting}"),
+            }
+        }
+    }
+
+    fn input(&mut self, input: &str, out: &mut String) {
+        let (time, rest) = input.split_once(' ').unwrap_or((input, ""));
+        let now = self.start + duration(time);
+        self.reach_deadlines(now, out);
+        let _ = writeln!(out, "@{input}");
+        if let Some(event) = self.event(now, rest) {
+            let actions = self.machine().step(now, event);
+            self.print(&actions, out);
+        }
+    }
+
+    fn machine(&mut self) -> &mut FailoverMachine {
+        let (policy, servers) = (&self.policy, &self.servers);
+        let start = self.start;
+        self.machine
+            .get_or_insert_with(|| FailoverMachine::new(policy.clone(), servers.clone(), start))
+    }
+
+    fn reach_deadlines(&mut self, until: Instant, out: &mut String) {
+        while let Some(at) = self.machine().next_deadline().filter(|at| *at < until) {
+            let actions = self.machine().step(at, Event::DeadlineReached);
+            let next = self.machine().next_deadline();
+            assert!(next.is_none_or(|next| next > at), "a deadline stays where it was");
+            if !actions.is_empty() {
+                let _ = writeln!(out, "  @{} deadline", self.since_start(at));
+                self.print(&actions, out);
+            }
+        }
+    }
+
+    fn since_start(&self, at: Instant) -> humantime::FormattedDuration {
+        humantime::format_duration(at - self.start)
+    }
+
+    fn event(&mut self, now: Instant, text: &str) -> Option<Event> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let rest = |from: usize| words[from..].join(" ");
+        Some(match words.first() {
+            None => return None,
+            Some(&"switchover") => Event::SwitchoverRequested { to: self.server(words[1]) },
+            Some(&"answer") => Event::OrderFinished {
+                id: OrderId(words[1].parse().expect(text)),
+                result: answer(words[2], &rest(3)),
+            },
+            Some(&"session") => {
+                let server = self.server(words[1]);
+                self.look(now, server, Source::Session, &words[2..])
+            }
+            Some(name) => {
+                let server = self.server(name);
+                self.look(now, server, Source::Probe, &words[1..])
+            }
+        })
+    }
+
+    fn server(&self, name: &str) -> ServerId {
+        self.servers.by_name(name).unwrap_or_else(|| panic!("no server {name}")).id
+    }
+
+    fn look(&mut self, at: Instant, server: ServerId, source: Source, words: &[&str]) -> Event {
+        let unreachable = |kind, detail: &str| Outcome::Unreachable { kind, detail: detail.into() };
+        let mut took = Duration::from_millis(1);
+        let outcome = match words[0] {
+            "refused" => unreachable(UnreachableKind::Refused, "os error 111"),
+            "reset" => unreachable(UnreachableKind::Reset, "os error 104"),
+            "silent" => {
+                took = self.policy.timeout;
+                unreachable(UnreachableKind::Silent, "")
+            }
+            "error" => Outcome::SaysNo {
+                code: words[1].parse().expect("a code"),
+                message: words[2..].join(" "),
+            },
+            "alive" => {
+                let facts = &mut self.facts[server.index()];
+                facts.uptime = Duration::from_secs(1000) + (at - self.start);
+                for setting in &words[1..] {
+                    change(facts, setting);
+                }
+                Outcome::Alive(Box::new(facts.clone()))
+            }
+            other => panic!("no such outcome: {other}"),
+        };
+        Event::Observed(Observation { server, at, took, source, outcome })
+    }
+
+    fn print(&self, actions: &[Action], out: &mut String) {
+        for action in actions {
+            let _ = match action {
+                Action::Publish(table) => {
+                    let (generation, term) = (table.generation, table.term);
+                    match &table.writer {
+                        Writer::Active(server) => {
+                            let name = self.servers.name(*server);
+                            writeln!(out, "    table {generation} (term {term}): {name} is active")
+                        }
+                        Writer::Held { reason, .. } => {
+                            writeln!(out, "    table {generation} (term {term}): held: {reason}")
+                        }
+                    }
+                }
+                Action::Run { id, order } => {
+                    writeln!(out, "    order {}: {}", id.0, self.order(order))
+                }
+                Action::Probe(server) => writeln!(out, "    probe {}", self.servers.name(*server)),
+                Action::Record(transition) => writeln!(
+                    out,
+                    "    {} -> {}: {}",
+                    transition.from, transition.to, transition.reason
+                ),
+            };
+        }
+    }
+
+    fn order(&self, order: &Order) -> String {
+        let name = |server: &ServerId| self.servers.name(*server);
+        match order {
+            Order::Fence { server } => format!("fence {}", name(server)),
+            Order::CatchUp { server, timeout } => {
+                format!(
+                    "{} catches up within {}",
+                    name(server),
+                    humantime::format_duration(*timeout)
+                )
+            }
+            Order::StopReceiving { server, source } => {
+                format!("{} stops receiving from {}", name(server), name(source))
+            }
+            Order::StartReceiving { server, source } => {
+                format!("{} starts receiving from {}", name(server), name(source))
+            }
+            Order::Promote { server, seen, reason } => {
+                format!("promote {} above term {seen}: {reason}", name(server))
+            }
+            Order::Open { server, term } => format!("open {} by term {term}", name(server)),
+        }
+    }
+}
+
+fn duration(text: &str) -> Duration {
+    // "1.005s" reads better in a transcript than "1s 5ms", which humantime knows
+    if let Some(seconds) = text.strip_suffix('s').and_then(|s| s.parse::<f64>().ok()) {
+        return Duration::from_micros((seconds * 1e6).round() as u64);
+    }
+    humantime::parse_duration(text).expect(text)
+}
+
+/// A healthy half of a pair: `m1` has offset 1, domain 1, and so on.
+fn facts(n: u32) -> Facts {
+    let identity = Identity {
+        flavor: Flavor::MariaDb,
+        version: "5.5.5-10.11.19-MariaDB".to_owned(),
+        capabilities: 0xff,
+        collation: 45,
+        plugin: "mysql_native_password".to_owned(),
+    };
+    Facts {
+        identity: Arc::new(identity),
+        server_id: n,
+        uptime: Duration::ZERO,
+        read_only: true,
+        auto_increment_increment: 2,
+        auto_increment_offset: n,
+        executed: gtids("1-1-10,2-2-10"),
+        channels: vec![Channel {
+            name: String::new(),
+            source_host: "127.0.0.1".to_owned(),
+            source_port: 3300,
+            source_server_id: 3 - n,
+            io: ThreadState::Yes,
+            io_error: (0, String::new()),
+            sql: ThreadState::Yes,
+            sql_error: (0, String::new()),
+            received: gtids("1-1-10,2-2-10"),
+            uses_gtid: true,
+            seconds_behind: Some(0),
+            heartbeats: Some(1),
+        }],
+        terms: TermStore::Missing,
+    }
+}
+
+fn gtids(text: &str) -> GtidSet {
+    GtidSet::parse(Flavor::MariaDb, text).expect(text)
+}
+
+fn change(facts: &mut Facts, setting: &str) {
+    let thread = |value| match value {
+        "Yes" => ThreadState::Yes,
+        "Connecting" => ThreadState::Connecting,
+        "No" => ThreadState::No,
+        other => panic!("no such state: {other}"),
+    };
+    match setting.split_once('=') {
+        None if setting == "open" => facts.read_only = false,
+        None if setting == "closed" => facts.read_only = true,
+        None if setting == "no_slave" => facts.channels.clear(),
+        Some(("uptime", value)) => facts.uptime = duration(value),
+        Some(("executed", value)) => facts.executed = gtids(value),
+        Some(("term", "missing")) => facts.terms = TermStore::Missing,
+        Some(("term", "none")) => facts.terms = TermStore::Present(None),
+        Some(("term", "denied")) => {
+            facts.terms = TermStore::Denied("SELECT command denied to user 'tandem'".to_owned());
+        }
+        Some(("term", value)) => {
+            let (term, active) = value.split_once(':').expect(setting);
+            let term = Term(term.parse().expect(setting));
+            facts.terms = TermStore::Present(Some((term, active.to_owned())));
+        }
+        Some(("io", value)) => facts.channels[0].io = thread(value),
+        Some(("sql", value)) => facts.channels[0].sql = thread(value),
+        Some(("received", value)) => facts.channels[0].received = gtids(value),
+        Some(("sql_error", value)) => {
+            let code = value.parse().expect(setting);
+            facts.channels[0].sql_error = (code, "Duplicate entry '7' for key 'PRIMARY'".into());
+        }
+        _ => panic!("no such fact: {setting}"),
+    }
+}
+
+fn answer(kind: &str, rest: &str) -> OrderResult {
+    let failed = OrderResult::Failed;
+    let (first, more) = rest.split_once(' ').unwrap_or((rest, ""));
+    match kind {
+        "done" => OrderResult::Done,
+        "promoted" => OrderResult::Promoted(Term(first.parse().expect(rest))),
+        "superseded" => OrderResult::Superseded {
+            term: Term(first.parse().expect(rest)),
+            active: more.to_owned(),
+        },
+        "unreachable" => failed(OrderFailure::Unreachable(rest.to_owned())),
+        "timeout" => failed(OrderFailure::TimedOut(rest.to_owned())),
+        "stopped" => failed(OrderFailure::ApplierStopped(rest.to_owned())),
+        "denied" => failed(OrderFailure::Denied {
+            message: "access denied".to_owned(),
+            grant: rest.to_owned(),
+        }),
+        "refused" => failed(OrderFailure::Refused {
+            code: first.parse().expect(rest),
+            message: more.to_owned(),
+        }),
+        other => panic!("no such answer: {other}"),
+    }
+}

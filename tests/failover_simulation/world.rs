@@ -1,0 +1,626 @@
+//! The world of one run: servers, proxies with their monitors and coordinators, and trouble.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::{Duration, Instant};
+
+use tandem::config::Fencing;
+use tandem::failover::{
+    Action, Event, FailoverMachine, Order, OrderFailure, OrderId, OrderResult, Policy,
+};
+use tandem::routing::Writer;
+use tandem::topology::{
+    Observation, Outcome, ServerId, Servers, Source, Term, ThreadState, UnreachableKind,
+};
+
+use crate::TROUBLES;
+use crate::cluster::{Cluster, Millis};
+
+const INTERVAL: Millis = 200;
+const TIMEOUT: Millis = 100;
+/// How long there is trouble.
+const TROUBLE_ENDS: Millis = 20_000;
+/// By then everybody must agree again: catch-up and the wait for others (4 s), `min_interval` (2 s),
+/// an order that hangs (5 s), an errand that is repeated (5 s).
+const PEACE_ENDS: Millis = TROUBLE_ENDS + 20_000;
+
+/// What may go wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Crash,
+    /// So fast that no probe sees it.
+    FastRestart,
+    Freeze,
+    /// A proxy does not reach a server.
+    CutProxy,
+    /// The servers do not reach each other.
+    CutLink,
+    BreakApplier,
+    SlowApplier,
+    RestartProxy,
+    /// An operator opens a master that is not active.
+    OpenStandby,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Happening {
+    ProbeDue { proxy: usize, server: usize, life: u32 },
+    ProbeLooks { proxy: usize, server: usize, life: u32, began: Millis },
+    ProbeEnds { proxy: usize, server: usize, life: u32, began: Millis },
+    OrderActs { proxy: usize, server: usize, life: u32, began: Millis },
+    OrderEnds { proxy: usize, server: usize, life: u32 },
+    Deadline { proxy: usize, life: u32 },
+    ClientWrites { proxy: usize },
+    Trouble,
+    Heal(usize),
+    HealAll,
+}
+
+struct Proxy {
+    life: u32,
+    machine: FailoverMachine,
+    reaches: [bool; 2],
+    monitors: [Monitor; 2],
+    queues: [VecDeque<(OrderId, Order)>; 2],
+    /// The result of the order at the head of the queue, once it has acted.
+    results: [Option<OrderResult>; 2],
+    /// Where the catch-up that is under way wants to get to.
+    goals: [Option<usize>; 2],
+    deadline: Option<Millis>,
+    generation: u64,
+    /// The last thing that the machine was told about each server's `read_only`, and when.
+    told_open: [Option<(Millis, bool)>; 2],
+    steps_now: (Millis, u32),
+}
+
+#[derive(Default)]
+struct Monitor {
+    busy: bool,
+    again: bool,
+    found: Option<Outcome>,
+}
+
+pub(crate) struct World {
+    base: Instant,
+    now: Millis,
+    random: u64,
+    queue: BinaryHeap<Reverse<(Millis, u64, Happening)>>,
+    sequence: u64,
+    cluster: Cluster,
+    proxies: Vec<Proxy>,
+    healing: Vec<(Kind, usize, usize)>,
+    print: bool,
+    pub(crate) promotions: u64,
+    pub(crate) steps: u64,
+}
+
+fn machine(base: Instant, now: Millis) -> FailoverMachine {
+    let address = || "127.0.0.1:3306".parse().expect("an address");
+    let servers = Servers::new([("m1".to_owned(), address()), ("m2".to_owned(), address())], []);
+    let policy = Policy {
+        interval: Duration::from_millis(INTERVAL),
+        timeout: Duration::from_millis(TIMEOUT),
+        fall: 2,
+        rise: 2,
+        automatic: true,
+        fencing: Fencing::ReadOnly,
+        catch_up: Duration::from_secs(1),
+        min_interval: Duration::from_secs(2),
+    };
+    FailoverMachine::new(policy, servers, base + Duration::from_millis(now))
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, print: bool) -> Self {
+        let base = Instant::now();
+        let mut world = Self {
+            base,
+            now: 0,
+            random: seed,
+            queue: BinaryHeap::new(),
+            sequence: 0,
+            cluster: Cluster::new(),
+            proxies: Vec::new(),
+            healing: Vec::new(),
+            print,
+            promotions: 0,
+            steps: 0,
+        };
+        for proxy in 0..=world.below(3) as usize {
+            world.proxies.push(Proxy {
+                life: 0,
+                machine: machine(base, 0),
+                reaches: [true; 2],
+                monitors: Default::default(),
+                queues: Default::default(),
+                results: Default::default(),
+                goals: Default::default(),
+                deadline: None,
+                generation: 0,
+                told_open: [None; 2],
+                steps_now: (0, 0),
+            });
+            let first = world.below(50);
+            world.at(first, Happening::ClientWrites { proxy });
+            world.start_monitors(proxy);
+        }
+        // Half of the pairs begin open: their my.cnf lacks read_only=1.
+        for server in 0..2 {
+            if world.below(4) == 0 {
+                world.cluster.servers[server].starts_read_only = false;
+                world.cluster.servers[server].read_only = false;
+            }
+        }
+        world.at(500, Happening::Trouble);
+        world.at(TROUBLE_ENDS, Happening::HealAll);
+        world
+    }
+
+    pub(crate) fn run(&mut self) {
+        while let Some(Reverse((at, _, happening))) = self.queue.pop() {
+            if at > PEACE_ENDS {
+                break;
+            }
+            assert!(at >= self.now);
+            self.now = at;
+            self.cluster.advance(at);
+            self.happen(happening);
+        }
+        self.check_peace();
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let alive = |world: &Self, proxy: usize, life| world.proxies[proxy].life == life;
+        match happening {
+            Happening::ProbeDue { proxy, server, life } if alive(self, proxy, life) => {
+                self.after(INTERVAL, Happening::ProbeDue { proxy, server, life });
+                self.probe(proxy, server);
+            }
+            Happening::ProbeLooks { proxy, server, life, began } if alive(self, proxy, life) => {
+                self.look(proxy, server, began);
+            }
+            Happening::ProbeEnds { proxy, server, life, began } if alive(self, proxy, life) => {
+                self.end_probe(proxy, server, began);
+            }
+            // An order that was sent acts, whether its proxy lives or not.
+            Happening::OrderActs { proxy, server, life, began } => {
+                self.act(proxy, server, life, began);
+            }
+            Happening::OrderEnds { proxy, server, life } if alive(self, proxy, life) => {
+                self.end_order(proxy, server);
+            }
+            Happening::Deadline { proxy, life } if alive(self, proxy, life) => {
+                self.proxies[proxy].deadline = None;
+                if self.deadline(proxy).is_some_and(|at| at <= self.now) {
+                    self.step(proxy, Event::DeadlineReached);
+                } else {
+                    self.arm(proxy);
+                }
+            }
+            Happening::ClientWrites { proxy } => {
+                let pause = 3 + self.below(40);
+                self.after(pause, Happening::ClientWrites { proxy });
+                self.client_writes(proxy);
+            }
+            Happening::Trouble => self.trouble(),
+            Happening::Heal(index) => self.heal(index),
+            Happening::HealAll => self.heal_all(),
+            _ => {}
+        }
+    }
+
+    // --- chance and time ---------------------------------------------------------------------------
+
+    /// SplitMix64
+    fn below(&mut self, bound: u64) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    fn at(&mut self, at: Millis, happening: Happening) {
+        self.sequence += 1;
+        self.queue.push(Reverse((at, self.sequence, happening)));
+    }
+
+    fn after(&mut self, pause: Millis, happening: Happening) {
+        self.at(self.now + pause, happening);
+    }
+
+    fn say(&self, words: impl FnOnce() -> String) {
+        if self.print {
+            println!("{:>6} {}", self.now, words());
+        }
+    }
+
+    // --- the monitor -------------------------------------------------------------------------------
+
+    fn start_monitors(&mut self, proxy: usize) {
+        let life = self.proxies[proxy].life;
+        for server in 0..2 {
+            let first = self.below(10);
+            self.after(first, Happening::ProbeDue { proxy, server, life });
+        }
+    }
+
+    fn probe(&mut self, proxy: usize, server: usize) {
+        let life = self.proxies[proxy].life;
+        let monitor = &mut self.proxies[proxy].monitors[server];
+        if monitor.busy {
+            monitor.again = true;
+            return;
+        }
+        monitor.busy = true;
+        monitor.found = None;
+        let began = self.now;
+        let latency = self.below(3);
+        self.after(latency, Happening::ProbeLooks { proxy, server, life, began });
+    }
+
+    /// Whether a packet of the proxy gets to the server, and if not, how that shows.
+    fn reach(&self, proxy: usize, server: usize) -> Result<(), UnreachableKind> {
+        let state = &self.cluster.servers[server];
+        if !self.proxies[proxy].reaches[server] || (state.up && state.frozen) {
+            return Err(UnreachableKind::Silent);
+        }
+        if !state.up {
+            return Err(UnreachableKind::Refused);
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, proxy: usize, server: usize, began: Millis) {
+        let life = self.proxies[proxy].life;
+        let (pause, found) = match self.reach(proxy, server) {
+            Ok(()) => {
+                let facts = self.cluster.facts(server, self.now);
+                (self.below(3), Outcome::Alive(Box::new(facts)))
+            }
+            Err(kind) => {
+                let pause = if kind == UnreachableKind::Silent { TIMEOUT } else { 1 };
+                (pause, Outcome::Unreachable { kind, detail: String::new() })
+            }
+        };
+        self.proxies[proxy].monitors[server].found = Some(found);
+        self.after(pause, Happening::ProbeEnds { proxy, server, life, began });
+    }
+
+    fn end_probe(&mut self, proxy: usize, server: usize, began: Millis) {
+        let monitor = &mut self.proxies[proxy].monitors[server];
+        monitor.busy = false;
+        let again = std::mem::take(&mut monitor.again);
+        let Some(outcome) = monitor.found.take() else {
+            return;
+        };
+        if let Outcome::Alive(facts) = &outcome {
+            let told = &mut self.proxies[proxy].told_open[server];
+            if told.is_none_or(|(at, _)| began >= at) {
+                *told = Some((self.now, !facts.read_only));
+            }
+        }
+        let look = Observation {
+            server: ServerId(server as u16),
+            at: self.instant(self.now),
+            took: Duration::from_millis(self.now - began),
+            source: Source::Probe,
+            outcome,
+        };
+        self.step(proxy, Event::Observed(look));
+        if again {
+            self.probe(proxy, server);
+        }
+    }
+
+    // --- the coordinator ---------------------------------------------------------------------------
+
+    fn instant(&self, at: Millis) -> Instant {
+        self.base + Duration::from_millis(at)
+    }
+
+    fn deadline(&self, proxy: usize) -> Option<Millis> {
+        let at = self.proxies[proxy].machine.next_deadline()?;
+        // rounded up, or it would be reached a moment too early
+        Some((at - self.base).as_micros().div_ceil(1000) as Millis)
+    }
+
+    fn arm(&mut self, proxy: usize) {
+        let life = self.proxies[proxy].life;
+        let Some(at) = self.deadline(proxy) else {
+            return;
+        };
+        if self.proxies[proxy].deadline.is_none_or(|armed| at < armed) {
+            self.proxies[proxy].deadline = Some(at);
+            self.at(at.max(self.now), Happening::Deadline { proxy, life });
+        }
+    }
+
+    fn step(&mut self, proxy: usize, event: Event) {
+        self.steps += 1;
+        let ticked = matches!(event, Event::DeadlineReached);
+        let now = self.instant(self.now);
+        let actions = self.proxies[proxy].machine.step(now, event);
+        if ticked {
+            let next = self.proxies[proxy].machine.next_deadline();
+            assert!(next.is_none_or(|next| next > now), "a reached deadline is asked for again");
+        }
+        let counter = &mut self.proxies[proxy].steps_now;
+        *counter = if counter.0 == self.now { (self.now, counter.1 + 1) } else { (self.now, 1) };
+        assert!(counter.1 < 50, "a busy loop");
+        for action in actions {
+            match action {
+                Action::Publish(table) => self.published(proxy, table.generation, &table.writer),
+                Action::Run { id, order } => {
+                    self.say(|| format!("p{proxy} order {}: {order:?}", id.0));
+                    let server = order.server().index();
+                    self.proxies[proxy].queues[server].push_back((id, order));
+                    if self.proxies[proxy].queues[server].len() == 1 {
+                        self.send_order(proxy, server);
+                    }
+                }
+                Action::Probe(server) => self.probe(proxy, server.index()),
+                Action::Record(transition) => {
+                    let (from, to) = (transition.from, transition.to);
+                    self.say(|| format!("p{proxy} {from} -> {to}: {}", transition.reason));
+                }
+            }
+        }
+        self.arm(proxy);
+    }
+
+    fn published(&mut self, proxy: usize, generation: u64, writer: &Writer) {
+        assert!(generation > self.proxies[proxy].generation, "the generation must grow");
+        self.proxies[proxy].generation = generation;
+        if let Writer::Active(server) = writer {
+            let told = self.proxies[proxy].told_open[server.index()];
+            assert!(told.is_some_and(|(_, open)| open), "a writer that nobody saw open");
+        }
+    }
+
+    fn send_order(&mut self, proxy: usize, server: usize) {
+        let life = self.proxies[proxy].life;
+        let began = self.now;
+        let latency = 1 + self.below(3);
+        self.after(latency, Happening::OrderActs { proxy, server, life, began });
+    }
+
+    /// The order at the head of the queue arrives at its server, or does not.
+    fn act(&mut self, proxy: usize, server: usize, life: u32, began: Millis) {
+        if self.proxies[proxy].life != life {
+            return;
+        }
+        let Some((_, order)) = self.proxies[proxy].queues[server].front().cloned() else {
+            return;
+        };
+        let result = match self.reach(proxy, server) {
+            Ok(()) => match self.carry_out(proxy, server, &order, began) {
+                Some(result) => result,
+                None => {
+                    self.after(5, Happening::OrderActs { proxy, server, life, began });
+                    return;
+                }
+            },
+            // Connecting takes a while to be given up; it may thaw meanwhile.
+            Err(UnreachableKind::Silent) if self.now < began + 1000 => {
+                self.after(20, Happening::OrderActs { proxy, server, life, began });
+                return;
+            }
+            Err(kind) => OrderResult::Failed(OrderFailure::Unreachable(kind.to_string())),
+        };
+        // The connection may break just when the answer is on its way.
+        let lost = self.now < TROUBLE_ENDS && self.below(40) == 0;
+        let unreachable = || OrderResult::Failed(OrderFailure::Unreachable("lost".to_owned()));
+        let result = if lost { unreachable() } else { result };
+        self.proxies[proxy].results[server] = Some(result);
+        let latency = self.below(3);
+        self.after(latency, Happening::OrderEnds { proxy, server, life });
+    }
+
+    fn carry_out(
+        &mut self,
+        proxy: usize,
+        server: usize,
+        order: &Order,
+        began: Millis,
+    ) -> Option<OrderResult> {
+        let superseded = |world: &Self, term: Term| {
+            let (highest, active) = world.cluster.highest_term(server)?;
+            (highest > term.0).then(|| OrderResult::Superseded {
+                term: Term(highest),
+                active: format!("m{}", active + 1),
+            })
+        };
+        Some(match order {
+            Order::Fence { .. } => {
+                self.cluster.servers[server].read_only = true;
+                OrderResult::Done
+            }
+            Order::CatchUp { timeout, .. } => {
+                let state = &self.cluster.servers[server];
+                let goal = *self.proxies[proxy].goals[server].get_or_insert(state.received);
+                if state.executed >= goal.min(state.received) {
+                    OrderResult::Done
+                } else if !state.applying {
+                    OrderResult::Failed(OrderFailure::ApplierStopped("1062".to_owned()))
+                } else if self.now >= began + timeout.as_millis() as Millis {
+                    OrderResult::Failed(OrderFailure::TimedOut("some are left".to_owned()))
+                } else {
+                    return None;
+                }
+            }
+            Order::StopReceiving { .. } => {
+                self.cluster.servers[server].receiving = false;
+                OrderResult::Done
+            }
+            Order::StartReceiving { .. } => {
+                self.cluster.start_receiving(server);
+                OrderResult::Done
+            }
+            Order::Promote { seen, .. } => {
+                if let Some(result) = superseded(self, *seen) {
+                    return Some(result);
+                }
+                let state = &self.cluster.servers[server];
+                if *seen > Term(0) && !state.receiving {
+                    assert_eq!(
+                        state.received, state.executed,
+                        "promoted with received events that were not executed"
+                    );
+                }
+                let term = self.cluster.insert_term(server, seen.0);
+                self.promotions += 1;
+                // Dies between the term and the door, now and then.
+                if self.now < TROUBLE_ENDS && self.below(30) == 0 {
+                    return Some(OrderResult::Failed(OrderFailure::Unreachable("lost".into())));
+                }
+                self.cluster.servers[server].read_only = false;
+                OrderResult::Promoted(Term(term))
+            }
+            Order::Open { term, .. } => {
+                if let Some(result) = superseded(self, *term) {
+                    return Some(result);
+                }
+                self.cluster.servers[server].read_only = false;
+                OrderResult::Done
+            }
+        })
+    }
+
+    fn end_order(&mut self, proxy: usize, server: usize) {
+        let state = &mut self.proxies[proxy];
+        state.goals[server] = None;
+        let (Some((id, order)), Some(result)) =
+            (state.queues[server].pop_front(), state.results[server].take())
+        else {
+            return;
+        };
+        match (&order, &result) {
+            (Order::Promote { .. }, OrderResult::Promoted(_))
+            | (Order::Open { .. }, OrderResult::Done) => {
+                state.told_open[server] = Some((self.now, true));
+            }
+            (Order::Fence { .. }, OrderResult::Done) => {
+                state.told_open[server] = Some((self.now, false));
+            }
+            _ => {}
+        }
+        if !state.queues[server].is_empty() {
+            self.send_order(proxy, server);
+        }
+        self.say(|| format!("p{proxy} answer {}: {result:?}", id.0));
+        self.step(proxy, Event::OrderFinished { id, result: result.clone() });
+        // Every tenth answer is given twice.
+        if self.below(10) == 0 {
+            self.step(proxy, Event::OrderFinished { id, result });
+        }
+    }
+
+    // --- clients -----------------------------------------------------------------------------------
+
+    fn client_writes(&mut self, proxy: usize) {
+        let Some(active) = self.proxies[proxy].machine.table().active() else {
+            return;
+        };
+        let server = active.index();
+        match self.reach(proxy, server) {
+            Ok(()) if !self.cluster.servers[server].read_only => self.cluster.write(server),
+            Ok(()) => {}
+            Err(kind) => {
+                let look = Observation {
+                    server: active,
+                    at: self.instant(self.now),
+                    took: Duration::from_millis(1),
+                    source: Source::Session,
+                    outcome: Outcome::Unreachable { kind, detail: String::new() },
+                };
+                self.step(proxy, Event::Observed(look));
+            }
+        }
+    }
+
+    // --- trouble -----------------------------------------------------------------------------------
+
+    fn trouble(&mut self) {
+        if self.now + 100 >= TROUBLE_ENDS {
+            return;
+        }
+        let kind = TROUBLES[self.below(TROUBLES.len() as u64) as usize];
+        let server = self.below(2) as usize;
+        let proxy = self.below(self.proxies.len() as u64) as usize;
+        self.say(|| format!("-- {kind:?} m{} p{proxy}", server + 1));
+        match kind {
+            Kind::Crash => self.cluster.crash(server),
+            Kind::FastRestart => {
+                self.cluster.crash(server);
+                self.cluster.restart(server, self.now);
+            }
+            Kind::Freeze => self.cluster.servers[server].frozen = true,
+            Kind::CutProxy => self.proxies[proxy].reaches[server] = false,
+            Kind::CutLink => self.cluster.linked = false,
+            Kind::BreakApplier => self.cluster.servers[server].applying = false,
+            Kind::SlowApplier => self.cluster.servers[server].applier_rate = 20,
+            Kind::RestartProxy => self.restart_proxy(proxy),
+            Kind::OpenStandby => self.cluster.servers[server].read_only = false,
+        }
+        self.healing.push((kind, server, proxy));
+        let index = self.healing.len() - 1;
+        let lasts = 20 + self.below(4000);
+        self.after(lasts, Happening::Heal(index));
+        let pause = if self.below(3) == 0 { self.below(100) } else { self.below(5000) };
+        self.after(pause, Happening::Trouble);
+    }
+
+    fn restart_proxy(&mut self, proxy: usize) {
+        let state = &mut self.proxies[proxy];
+        state.life += 1;
+        state.machine = machine(self.base, self.now);
+        state.monitors = Default::default();
+        state.queues = Default::default();
+        state.results = Default::default();
+        state.goals = Default::default();
+        state.deadline = None;
+        state.generation = 0;
+        state.told_open = [None; 2];
+        self.start_monitors(proxy);
+    }
+
+    fn heal(&mut self, index: usize) {
+        let (kind, server, proxy) = self.healing[index];
+        self.say(|| format!("-- healed: {kind:?} m{} p{proxy}", server + 1));
+        match kind {
+            Kind::Crash => self.cluster.restart(server, self.now),
+            Kind::Freeze => self.cluster.servers[server].frozen = false,
+            Kind::CutProxy => self.proxies[proxy].reaches[server] = true,
+            Kind::CutLink => self.cluster.linked = true,
+            Kind::BreakApplier => self.cluster.servers[server].applying = true,
+            Kind::SlowApplier => self.cluster.servers[server].applier_rate = 2000,
+            Kind::RestartProxy | Kind::OpenStandby | Kind::FastRestart => {}
+        }
+    }
+
+    fn heal_all(&mut self) {
+        self.say(|| "-- peace".to_owned());
+        for index in 0..self.healing.len() {
+            self.heal(index);
+        }
+    }
+
+    /// Everything works and everybody sees everything: they agree, and the pair is a pair again.
+    fn check_peace(&self) {
+        let actives: Vec<_> =
+            self.proxies.iter().map(|proxy| proxy.machine.table().active()).collect();
+        for proxy in &self.proxies {
+            let status = proxy.machine.status();
+            assert_eq!(status.phase, "steady", "not back to peace: {status:?}");
+        }
+        assert!(actives.iter().all(|active| *active == actives[0]), "{actives:?}");
+        let active = actives[0].expect("an active master").index();
+        assert!(!self.cluster.servers[active].read_only, "the active master is closed");
+        assert!(self.cluster.servers[1 - active].read_only, "the standby is open");
+        for server in 0..2 {
+            let state = self.cluster.receiver_state(server);
+            assert_eq!(state, ThreadState::Yes, "m{} does not receive", server + 1);
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The sandbox, with real servers: whichever `TANDEM_SERVER` names, or the installed one.
+//!
+//! Without a server these tests fail, and say what to install.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, Row};
+use tandem::sandbox::{Sandbox, SandboxOptions, SandboxServer};
+use tandem::topology::{Flavor, ServerAddress, ThreadState, grants};
+use tokio::time::Instant;
+
+/// For what must happen; it bounds a failing test and nothing else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn start(options: SandboxOptions) -> Sandbox {
+    match Sandbox::start(options).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => panic!("the sandbox did not start: {error}"),
+    }
+}
+
+/// Looks again and again until `look` finds what it looks for.
+async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn ids(server: &SandboxServer) -> Vec<u64> {
+    let mut root = server.root_connection().await.unwrap();
+    root.query("SELECT id FROM app.t ORDER BY id").await.unwrap()
+}
+
+async fn insert(server: &SandboxServer) -> u64 {
+    let mut root = server.root_connection().await.unwrap();
+    root.query_drop("INSERT INTO app.t () VALUES ()").await.unwrap();
+    root.last_insert_id().unwrap()
+}
+
+/// Waits until the server has these rows, which it gets from the other one.
+async fn await_ids(server: &SandboxServer, expected: &[u64]) {
+    eventually(&format!("{} has the rows {expected:?}", server.name()), async || {
+        (ids(server).await == expected).then_some(())
+    })
+    .await;
+}
+
+async fn received_heartbeats(sandbox: &Sandbox, server: &SandboxServer) -> u64 {
+    let mut root = server.root_connection().await.unwrap();
+    match sandbox.binaries().flavor() {
+        Flavor::MariaDb => {
+            let row: Row = root.query_first("SHOW ALL SLAVES STATUS").await.unwrap().unwrap();
+            row.get("Slave_received_heartbeats").unwrap()
+        }
+        Flavor::MySql => root
+            .query_first(
+                "SELECT COUNT_RECEIVED_HEARTBEATS \
+                 FROM performance_schema.replication_connection_status",
+            )
+            .await
+            .unwrap()
+            .unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn two_masters_replicate_and_hand_out_odd_and_even_keys() {
+    let sandbox = start(SandboxOptions::default()).await;
+    let (m1, m2) = (sandbox.server(0), sandbox.server(1));
+    for server in sandbox.servers() {
+        let replication = sandbox.replication(server).await.unwrap().unwrap();
+        assert_eq!((replication.io, replication.sql), (ThreadState::Yes, ThreadState::Yes));
+        // Everything that Tandem relies on in the masters of a pair.
+        let mut root = server.root_connection().await.unwrap();
+        let set: (bool, u32, u64, bool, u32) = root
+            .query_first(
+                "SELECT @@read_only, @@auto_increment_increment, @@max_allowed_packet, \
+                 @@local_infile, @@sync_binlog",
+            )
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(set, (true, 2, 1 << 30, true, 1));
+    }
+    let sources: Vec<u16> = [m2, m1].map(SandboxServer::port).into();
+    for (server, source) in sandbox.servers().iter().zip(sources) {
+        let replication = sandbox.replication(server).await.unwrap().unwrap();
+        assert_eq!(replication.source, format!("127.0.0.1:{source}"));
+    }
+
+    m1.execute(&["CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT)"]).await.unwrap();
+    for expected in [1, 3, 5] {
+        assert_eq!(insert(m1).await, expected);
+    }
+    await_ids(m2, &[1, 3, 5]).await;
+    // The next free number of its own class above what it has seen.
+    assert_eq!(insert(m2).await, 6);
+    await_ids(m1, &[1, 3, 5, 6]).await;
+    assert_eq!(insert(m1).await, 7);
+    await_ids(m2, &[1, 3, 5, 6, 7]).await;
+}
+
+#[tokio::test]
+async fn a_killed_a_stopped_and_a_frozen_server_come_back_and_catch_up() {
+    let mut sandbox = start(SandboxOptions::default()).await;
+    sandbox
+        .server(0)
+        .execute(&["CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT)"])
+        .await
+        .unwrap();
+    assert_eq!(insert(sandbox.server(0)).await, 1);
+    await_ids(sandbox.server(1), &[1]).await;
+
+    let (first_pid, port) = (sandbox.server(0).pid().unwrap(), sandbox.server(0).port());
+    sandbox.server_mut(0).kill().await.unwrap();
+    assert!(sandbox.server(0).pid().is_none());
+    assert!(!std::path::Path::new(&format!("/proc/{first_pid}")).exists());
+    eventually("m2 notices that m1 is dead", async || {
+        let said = sandbox.replication(sandbox.server(1)).await.unwrap().unwrap();
+        (said.io == ThreadState::Connecting && said.sql == ThreadState::Yes).then_some(())
+    })
+    .await;
+    assert_eq!(insert(sandbox.server(1)).await, 2);
+    sandbox.server_mut(0).restart().await.unwrap();
+    assert_eq!(sandbox.server(0).port(), port);
+    sandbox.await_replication().await.unwrap();
+    await_ids(sandbox.server(0), &[1, 2]).await;
+
+    sandbox.server_mut(1).stop().await.unwrap();
+    assert!(sandbox.server_mut(1).stop().await.is_err(), "a stopped server cannot be stopped");
+    assert_eq!(insert(sandbox.server(0)).await, 3);
+    sandbox.server_mut(1).restart().await.unwrap();
+    sandbox.await_replication().await.unwrap();
+    await_ids(sandbox.server(1), &[1, 2, 3]).await;
+
+    sandbox.server(1).freeze().await.unwrap();
+    let pid = sandbox.server(1).pid().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    assert!(stat.contains(") T "), "{stat}");
+    assert_eq!(insert(sandbox.server(0)).await, 5);
+    sandbox.server(1).thaw().unwrap();
+    await_ids(sandbox.server(1), &[1, 2, 3, 5]).await;
+    // A frozen server can be stopped, and killed.
+    for kill in [false, true] {
+        sandbox.server(1).freeze().await.unwrap();
+        if kill {
+            sandbox.server_mut(1).kill().await.unwrap();
+        } else {
+            sandbox.server_mut(1).stop().await.unwrap();
+        }
+        sandbox.server_mut(1).restart().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_cut_off_is_silent_until_it_is_reconnected() {
+    let options = SandboxOptions { forwarders: true, ..SandboxOptions::default() };
+    let mut sandbox = start(options).await;
+    sandbox
+        .server(0)
+        .execute(&["CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT)"])
+        .await
+        .unwrap();
+    assert_eq!(insert(sandbox.server(0)).await, 1);
+    await_ids(sandbox.server(1), &[1]).await;
+
+    let beats = received_heartbeats(&sandbox, sandbox.server(1)).await;
+    eventually("heartbeats arrive while nothing is written", async || {
+        (received_heartbeats(&sandbox, sandbox.server(1)).await > beats + 1).then_some(())
+    })
+    .await;
+
+    let url = sandbox.url(sandbox.server(0).port());
+    let mut client = Conn::from_url(&url).await.unwrap();
+    sandbox.server_mut(0).cut_off().unwrap();
+    let mut question = client.query_first::<u8, _>("SELECT 1");
+    // m2's receiver gives up after four heartbeats that did not come, and tries to connect again;
+    // in all that time the client has heard nothing.
+    tokio::select! {
+        answer = &mut question => panic!("somebody answered: {answer:?}"),
+        () = eventually("m2 misses m1's heartbeats", async || {
+            let said = sandbox.replication(sandbox.server(1)).await.unwrap().unwrap();
+            (said.io == ThreadState::Connecting).then_some(())
+        }) => {}
+    }
+    assert_eq!(insert(sandbox.server(0)).await, 3);
+    assert_eq!(ids(sandbox.server(1)).await, [1], "a row went through a network that is cut");
+
+    sandbox.server_mut(0).reconnect().unwrap();
+    assert_eq!(question.await.unwrap(), Some(1));
+    await_ids(sandbox.server(1), &[1, 3]).await;
+
+    sandbox.server_mut(0).refuse().await.unwrap();
+    assert!(client.query_drop("SELECT 1").await.is_err());
+    let refused = Conn::from_url(&url).await.unwrap_err();
+    assert!(refused.to_string().contains("refused"), "{refused}");
+    sandbox.server_mut(0).reconnect().unwrap();
+    sandbox.await_replication().await.unwrap();
+    Conn::from_url(&url).await.unwrap();
+
+    // A machine whose server is dead refuses; a forwarder must not hide that.
+    sandbox.server_mut(0).kill().await.unwrap();
+    let refused = Conn::from_url(&url).await.unwrap_err();
+    assert!(refused.to_string().contains("refused"), "{refused}");
+    sandbox.server_mut(0).restart().await.unwrap();
+    sandbox.await_replication().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_monitor_may_do_what_tandem_does_and_no_grant_is_idle() {
+    let sandbox = start(SandboxOptions { semi_sync: true, ..SandboxOptions::default() }).await;
+    let server = sandbox.server(0);
+    let flavor = sandbox.binaries().flavor();
+    let user = &sandbox.monitor().user;
+    let ServerAddress::Tcp { host, port } = server.address() else { panic!("no TCP") };
+    let login = Opts::from(
+        OptsBuilder::default()
+            .prefer_socket(false)
+            .ip_or_hostname(host)
+            .tcp_port(port)
+            .user(Some(user))
+            .pass(Some(sandbox.monitor().password.reveal())),
+    );
+    let work: &[&str] = match flavor {
+        Flavor::MariaDb => &[
+            "SHOW ALL SLAVES STATUS",
+            "SHOW MASTER STATUS",
+            "SELECT User, Host, Priv FROM mysql.global_priv",
+            "SELECT User, Host, plugin, authentication_string FROM mysql.user",
+            "CREATE DATABASE IF NOT EXISTS tandem",
+            "CREATE TABLE IF NOT EXISTS tandem.term (term BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY)",
+            "INSERT INTO tandem.term () VALUES ()",
+            "SET GLOBAL read_only = 0",
+            "SET GLOBAL read_only = 1",
+            "STOP SLAVE IO_THREAD",
+            "START SLAVE IO_THREAD",
+            "SET GLOBAL rpl_semi_sync_master_wait_no_slave = 0",
+            "SET GLOBAL rpl_semi_sync_master_wait_no_slave = 1",
+        ],
+        Flavor::MySql => &[
+            "SHOW REPLICA STATUS",
+            "SELECT COUNT_RECEIVED_HEARTBEATS FROM performance_schema.replication_connection_status",
+            "SELECT user, host, plugin, authentication_string FROM mysql.user",
+            "CREATE DATABASE IF NOT EXISTS tandem",
+            "CREATE TABLE IF NOT EXISTS tandem.term (term BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY)",
+            "INSERT INTO tandem.term () VALUES ()",
+            "SET GLOBAL read_only = 0",
+            "SET GLOBAL super_read_only = 1",
+            "SET GLOBAL super_read_only = 0",
+            "STOP REPLICA IO_THREAD",
+            "START REPLICA IO_THREAD",
+            "SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = 1",
+        ],
+    };
+    let mut monitor = Conn::new(login.clone()).await.unwrap();
+    for statement in work {
+        monitor.query_drop(*statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
+    }
+    // Taken away one by one, each is missed. All but one are missed by a refusal that leads back to
+    // the statement; without PROCESS one is shown less.
+    for grant in grants::monitor_grants(flavor, user) {
+        let revoke = grant.replace("GRANT ", "REVOKE ").replace(" TO ", " FROM ");
+        server.execute(&["SET SESSION sql_log_bin = 0", &revoke]).await.unwrap();
+        // Privileges are looked up when a connection begins.
+        let mut monitor = Conn::new(login.clone()).await.unwrap();
+        let mut app = Conn::from_url(sandbox.url(server.port())).await.unwrap();
+        let others = "SELECT id FROM information_schema.processlist WHERE user = 'app'";
+        let seen: Vec<u32> = monitor.query(others).await.unwrap();
+        let kill = format!("KILL {}", app.id());
+        let mut mended = Vec::new();
+        for statement in work.iter().copied().chain([&*kill]) {
+            match monitor.query_drop(statement).await {
+                Err(mysql_async::Error::Server(refusal)) => {
+                    mended.extend(grants::missing_grant(flavor, user, &refusal.message));
+                }
+                other => other.unwrap(),
+            }
+        }
+        let process = grant.contains(" PROCESS ");
+        assert_eq!(seen.is_empty(), process, "after {revoke}: {seen:?}");
+        assert_eq!(mended.contains(&grant), !process, "after {revoke}: {mended:?}");
+        let lives = app.query_drop("SELECT 1").await.is_ok();
+        assert_eq!(lives, mended.contains(&grant) && grant.contains("CONNECTION"), "{revoke}");
+        server.execute(&["SET SESSION sql_log_bin = 0", &grant]).await.unwrap();
+    }
+}
