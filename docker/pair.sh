@@ -21,13 +21,12 @@ CREATE DATABASE IF NOT EXISTS tandem;
 CREATE USER IF NOT EXISTS replication@'%' IDENTIFIED BY 'replication';
 GRANT REPLICATION SLAVE ON *.* TO replication@'%';
 
--- Tandem watches (the monitors), learns how an account logs in (global_priv), fences and opens a
--- master (READ_ONLY ADMIN), ends sessions (CONNECTION ADMIN), steers replication (the last two) and
--- keeps its terms (the schema tandem).
+-- src/topology/grants.rs says what Tandem does with each of these.
 CREATE USER IF NOT EXISTS tandem@'%' IDENTIFIED BY 'tandem';
 GRANT PROCESS, SLAVE MONITOR, BINLOG MONITOR, READ_ONLY ADMIN, CONNECTION ADMIN,
       REPLICATION SLAVE ADMIN, REPLICATION MASTER ADMIN ON *.* TO tandem@'%';
 GRANT SELECT ON mysql.global_priv TO tandem@'%';
+GRANT SELECT ON mysql.user TO tandem@'%';
 GRANT ALL PRIVILEGES ON tandem.* TO tandem@'%';
 
 CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY 'app';

@@ -6,8 +6,6 @@
 #
 # An image that is there already is left alone: remove it with `docker image rm` to have it made anew.
 # Needs root, mmdebstrap, and the package archive that this machine's own apt uses.
-# Expressions in single quotes are for apt-get and mmdebstrap.
-# shellcheck disable=SC2016
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
