@@ -1,0 +1,25 @@
+# Every target does its own set-up. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench fmt lint
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## two real servers, a pair, the proxy; kill one and watch
+	@scripts/ensure-server.sh
+	@cargo build --locked --bin tandem
+	@cargo run --quiet --locked --bin tandem -- demo
+
+test: ## every test: Rust, documentation, scripts, docker-compose
+	@scripts/ensure-server.sh
+	@scripts/test.sh
+
+bench: ## measure against a direct connection and HAProxy; writes BENCHMARKS.md
+	@bench/run.sh
+
+fmt: ## format the code
+	@cargo fmt
+
+lint: ## what CI asks beyond the tests
+	@cargo fmt --check
+	@cargo clippy --locked --all-targets -- -D warnings

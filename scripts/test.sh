@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Runs the test suites and counts: one line a suite, then `N passed, N failed, N skipped`.
+#
+#   scripts/test.sh [SUITE…]      all of them without an argument: rust doc scripts compose
+#
+# A suite is a function here. It prints as it likes, leaves its counts in passed, failed and skipped,
+# and may leave a reason in note.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+lines=() total_passed=0 total_failed=0 total_skipped=0
+
+# Runs a command, showing its output and keeping it, without colours, in $work/out.
+keep() {
+  "$@" 2>&1 | tee "$work/raw"
+  local status=${PIPESTATUS[0]}
+  sed 's/\x1b\[[0-9;]*m//g' "$work/raw" >"$work/out"
+  return "$status"
+}
+
+# Adds up the numbers that stand before a word in the lines of $work/out that match a pattern.
+count() { # PATTERN WORD
+  grep -E "$1" "$work/out" | grep -oE "[0-9]+ $2" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+cargo_test() {
+  keep cargo test --locked --no-fail-fast "$@"
+  local status=$?
+  passed=$(count '^test result:' passed) failed=$(count '^test result:' failed)
+  skipped=$(count '^test result:' ignored)
+  return $status
+}
+
+rust() {
+  if cargo nextest --version >/dev/null 2>&1; then
+    keep cargo nextest run --locked --profile ci
+    local status=$?
+    passed=$(count '^ *Summary' passed) skipped=$(count '^ *Summary' skipped)
+    failed=$(count '^ *Summary' '(failed|timed out|exec failed)')
+    return $status
+  fi
+  cargo_test --lib --bins --tests
+}
+
+doc() { cargo_test --doc; }
+
+scripts() {
+  if ! command -v shellcheck >/dev/null; then
+    skipped=1 note='no shellcheck'
+    return
+  fi
+  local file
+  for file in .ci/run scripts/*.sh tests/compose/*.sh tests/compose/mariadb/*.sh docker/*.sh bench/*.sh; do
+    if shellcheck --severity=warning "$file"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+  done
+}
+
+compose() {
+  keep tests/compose/run.sh
+  case $? in
+    0) passed=1 ;;
+    77) skipped=1 note=$(sed -n 's/^skipped: //p' "$work/out" | tail -n 1) ;;
+    *) failed=1 ;;
+  esac
+}
+
+run() { # SUITE
+  local suite=$1 start=$SECONDS status
+  passed=0 failed=0 skipped=0 note=
+  printf '\n== %s\n' "$suite"
+  "$suite"
+  status=$?
+  # What could not be built or run at all has no counts, but it has not passed.
+  if [ "$status" != 0 ] && [ "$failed" = 0 ]; then failed=1 note="ended with status $status"; fi
+  lines+=("$(printf '%-8s %4d passed %3d failed %3d skipped %5d s%s' \
+    "$suite" "$passed" "$failed" "$skipped" $((SECONDS - start)) "${note:+   ($note)}")")
+  total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
+  total_skipped=$((total_skipped + skipped))
+}
+
+[ $# -gt 0 ] || set -- rust doc scripts compose
+for suite in "$@"; do
+  case $suite in
+    rust | doc | scripts | compose) run "$suite" ;;
+    *) echo "test.sh: no such suite: $suite" >&2; exit 2 ;;
+  esac
+done
+
+echo
+printf '%s\n' "${lines[@]}"
+echo "$total_passed passed, $total_failed failed, $total_skipped skipped"
+[ "$total_failed" = 0 ]
