@@ -20,14 +20,14 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// A master as the receiver's status names it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct From<'a> {
+pub(super) struct Sender<'a> {
     /// Its `@@server_id`, where it has ever been seen.
     pub(super) server_id: Option<u32>,
     /// Its configured address.
     pub(super) address: &'a ServerAddress,
 }
 
-impl From<'_> {
+impl Sender<'_> {
     /// Whether this channel receives from that master. The servers may know each other by other
     /// addresses than Tandem does, so the id counts first; a channel that never had contact has
     /// none, and is then taken for it.
@@ -48,7 +48,7 @@ impl From<'_> {
 /// Stops receiving from that master, executes what is left, and clears away half a transaction.
 pub(super) async fn stop_receiving(
     connection: &mut Connection,
-    source: From<'_>,
+    source: Sender<'_>,
 ) -> Result<(), OrderFailure> {
     let (_, channels) = read_status(connection).await?;
     let ours: Vec<_> = channels.into_iter().filter(|status| source.is_source_of(status)).collect();
@@ -74,7 +74,7 @@ pub(super) async fn stop_receiving(
 /// Receives from that master again.
 pub(super) async fn start_receiving(
     connection: &mut Connection,
-    source: From<'_>,
+    source: Sender<'_>,
 ) -> Result<(), OrderFailure> {
     let (_, channels) = read_status(connection).await?;
     let dialect = connection.dialect();
