@@ -25,6 +25,10 @@ impl Waiting {
         if let Some(setback) = cx.setback.clone().filter(pending) {
             return Held::enter(cx, setback.reason, Some(setback.not_before));
         }
+        // It may still be open, with our fence on the way; the order to open it comes after that.
+        if cx.fence_under_way(active) {
+            return Opening::enter(cx, active, term, Closed::ByUs);
+        }
         let facts = cx.topology.facts(active);
         let (why, since) =
             cx.writability.closed(active, facts, term, cx.first_term, &cx.policy, cx.now);

@@ -19,9 +19,9 @@ const INTERVAL: Millis = 200;
 const TIMEOUT: Millis = 100;
 /// How long there is trouble.
 const TROUBLE_ENDS: Millis = 20_000;
-/// By then everybody must agree again: catch-up and the wait for others (4 s), `min_interval` (2 s),
-/// an order that hangs (5 s), an errand that is repeated (5 s).
-const PEACE_ENDS: Millis = TROUBLE_ENDS + 20_000;
+/// By then everybody must agree again. In the worst case one after the other: an order that hangs
+/// is given up (5 s), somebody else's fence is waited out (4 s), `min_interval` ends (2 s).
+const PEACE_ENDS: Millis = TROUBLE_ENDS + 12_000;
 
 /// What may go wrong.
 #[derive(Clone, Copy, Debug)]
