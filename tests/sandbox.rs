@@ -2,6 +2,8 @@
 //!
 //! Without a server these tests fail, and say what to install.
 
+#![allow(clippy::unwrap_used, reason = "what a test calls may panic as the test may")]
+
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -213,8 +215,56 @@ async fn a_server_that_is_cut_off_is_silent_until_it_is_reconnected() {
 }
 
 #[tokio::test]
+async fn a_semi_synchronous_pair_acknowledges_in_both_directions() {
+    let sandbox = start(SandboxOptions { semi_sync: true, ..SandboxOptions::default() }).await;
+    let word = match sandbox.binaries().flavor() {
+        Flavor::MariaDb => "master",
+        Flavor::MySql => "source",
+    };
+    let count = async |server: &SandboxServer, what: &str| {
+        let mut root = server.root_connection().await.unwrap();
+        let status = format!("SHOW STATUS LIKE 'Rpl_semi_sync_{word}_{what}'");
+        let (_, count): (String, u64) = root.query_first(status).await.unwrap().unwrap();
+        count
+    };
+    for server in sandbox.servers() {
+        eventually("the other master acknowledges", async || {
+            (count(server, "clients").await == 1).then_some(())
+        })
+        .await;
+        let before = count(server, "yes_tx").await;
+        server.execute(&[&format!("CREATE TABLE app.{} (id INT)", server.name())]).await.unwrap();
+        // On the second one the first one's table may have come in between, and counts as well.
+        assert!(count(server, "yes_tx").await > before);
+        assert_eq!(count(server, "no_tx").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn three_masters_form_a_ring() {
+    let sandbox = start(SandboxOptions { masters: 3, ..SandboxOptions::default() }).await;
+    let servers = sandbox.servers();
+    servers[0].execute(&["CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT)"]).await.unwrap();
+    let mut rows = Vec::new();
+    for (server, expected) in servers.iter().zip([1, 2, 3]) {
+        eventually("the table arrives", async || {
+            let mut root = server.root_connection().await.unwrap();
+            root.query_drop("SELECT id FROM app.t").await.ok()
+        })
+        .await;
+        await_ids(server, &rows).await;
+        assert_eq!(insert(server).await, expected);
+        rows.push(expected);
+        // From the last one on it goes all the way round.
+        for other in servers {
+            await_ids(other, &rows).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_monitor_may_do_what_tandem_does_and_no_grant_is_idle() {
-    let sandbox = start(SandboxOptions::default()).await;
+    let sandbox = start(SandboxOptions { semi_sync: true, ..SandboxOptions::default() }).await;
     let server = sandbox.server(0);
     let flavor = sandbox.binaries().flavor();
     let user = &sandbox.monitor().user;
@@ -255,41 +305,38 @@ async fn the_monitor_may_do_what_tandem_does_and_no_grant_is_idle() {
             "SET GLOBAL super_read_only = 0",
             "STOP REPLICA IO_THREAD",
             "START REPLICA IO_THREAD",
+            "SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = 1",
         ],
     };
     let mut monitor = Conn::new(login.clone()).await.unwrap();
     for statement in work {
         monitor.query_drop(*statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
     }
-    // Somebody else's connection is seen, and can be ended.
-    let app = Conn::from_url(sandbox.url(server.port())).await.unwrap();
-    let seen: Vec<u32> = monitor
-        .query("SELECT id FROM information_schema.processlist WHERE user = 'app'")
-        .await
-        .unwrap();
-    assert_eq!(seen, [app.id()]);
-    monitor.query_drop(format!("KILL {}", app.id())).await.unwrap();
-
-    // Taken away one by one, each is missed, and the refusal leads back to it.
+    // Taken away one by one, each is missed. All but one are missed by a refusal that leads back to
+    // the statement; without PROCESS one is shown less.
     for grant in grants::monitor_grants(flavor, user) {
         let revoke = grant.replace("GRANT ", "REVOKE ").replace(" TO ", " FROM ");
         server.execute(&["SET SESSION sql_log_bin = 0", &revoke]).await.unwrap();
-        // Privileges on objects are looked up by connection, in the case of global ones.
+        // Privileges are looked up when a connection begins.
         let mut monitor = Conn::new(login.clone()).await.unwrap();
-        let mut refusals = Vec::new();
-        for statement in work {
-            if let Err(mysql_async::Error::Server(refusal)) = monitor.query_drop(*statement).await {
-                refusals.push(refusal.message);
+        let mut app = Conn::from_url(sandbox.url(server.port())).await.unwrap();
+        let others = "SELECT id FROM information_schema.processlist WHERE user = 'app'";
+        let seen: Vec<u32> = monitor.query(others).await.unwrap();
+        let kill = format!("KILL {}", app.id());
+        let mut mended = Vec::new();
+        for statement in work.iter().copied().chain([&*kill]) {
+            match monitor.query_drop(statement).await {
+                Err(mysql_async::Error::Server(refusal)) => {
+                    mended.extend(grants::missing_grant(flavor, user, &refusal.message));
+                }
+                other => other.unwrap(),
             }
         }
-        let mended: Vec<_> =
-            refusals.iter().filter_map(|said| grants::missing_grant(flavor, user, said)).collect();
-        let silent = ["CONNECTION ADMIN", "CONNECTION_ADMIN", "PROCESS"];
-        if silent.iter().any(|name| grant.starts_with(&format!("GRANT {name} "))) {
-            // Without these one sees and ends less, but nothing is refused here.
-        } else {
-            assert!(mended.contains(&grant), "{revoke}: {refusals:?} led to {mended:?}");
-        }
+        let process = grant.contains(" PROCESS ");
+        assert_eq!(seen.is_empty(), process, "after {revoke}: {seen:?}");
+        assert_eq!(mended.contains(&grant), !process, "after {revoke}: {mended:?}");
+        let lives = app.query_drop("SELECT 1").await.is_ok();
+        assert_eq!(lives, mended.contains(&grant) && grant.contains("CONNECTION"), "{revoke}");
         server.execute(&["SET SESSION sql_log_bin = 0", &grant]).await.unwrap();
     }
 }

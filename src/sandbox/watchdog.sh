@@ -6,13 +6,13 @@ while read -r _; do :; done
 
 # Servers are recognised by what they were started with, not by recorded process ids, which the
 # system may have given to somebody else since. The words are handed to grep as its input, so that
-# it does not find itself.
+# it does not find itself. Its status says nothing: it fails whenever a process ends meanwhile.
 servers() {
     printf '%s\n' "--defaults-file=$directory/" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null
 }
 
 # Until nobody is left: the owner may have died in the middle of starting one.
-while found=$(servers) && [ -n "$found" ]; do
+while found=$(servers); [ -n "$found" ]; do
     for process in $found; do
         process=${process#/proc/}
         kill -9 "${process%/cmdline}" 2>/dev/null

@@ -20,14 +20,19 @@ pub struct Privilege {
     pub on: &'static str,
     /// What Tandem does with it.
     pub purpose: &'static str,
-    /// Any of these in a server's refusal says that this privilege is missing. A refusal names a
-    /// global privilege by its name, but only the object of any other.
+    /// Any of these in a server's refusal says that this privilege is missing. They are needed where
+    /// a refusal does not name the privilege, but the object.
     told_by: &'static [&'static str],
 }
 
 impl Privilege {
     const fn global(name: &'static str, purpose: &'static str) -> Self {
         Self { name, on: "*.*", purpose, told_by: &[] }
+    }
+
+    /// To `KILL` somebody else's connection (error 1095).
+    const fn connection(name: &'static str, purpose: &'static str) -> Self {
+        Self { name, on: "*.*", purpose, told_by: &["not owner of"] }
     }
 
     const fn tandem() -> Self {
@@ -48,7 +53,7 @@ impl Privilege {
 
     fn is_missed_by(&self, refusal: &str) -> bool {
         self.told_by.iter().any(|words| refusal.contains(words))
-            || (self.told_by.is_empty() && names_privilege(refusal, self.name))
+            || names_privilege(refusal, self.name)
     }
 }
 
@@ -61,7 +66,7 @@ const MARIADB: &[Privilege] = &[
     ),
     Privilege::global("REPLICATION SLAVE ADMIN", "stops and starts the receiver of a channel"),
     Privilege::global("REPLICATION MASTER ADMIN", "adjusts semi-synchronous replication"),
-    Privilege::global("CONNECTION ADMIN", "ends what stands in the way of a fence"),
+    Privilege::connection("CONNECTION ADMIN", "ends what stands in the way of a fence"),
     Privilege::global("PROCESS", "sees what stands in the way of a fence"),
     Privilege {
         name: "SELECT",
@@ -89,7 +94,7 @@ const MYSQL: &[Privilege] = &[
         "SYSTEM_VARIABLES_ADMIN",
         "fences and opens masters, and adjusts semi-synchronous replication",
     ),
-    Privilege::global(
+    Privilege::connection(
         "CONNECTION_ADMIN",
         "writes terms under read_only, and ends what blocks a fence",
     ),
@@ -124,7 +129,7 @@ pub fn monitor_grants(flavor: Flavor, user: &str) -> Vec<String> {
     monitor_privileges(flavor).iter().map(|privilege| privilege.grant(user)).collect()
 }
 
-/// The statement that mends a server's refusal (errors 1044, 1142, 1227): `None` when the words
+/// The statement that mends a server's refusal (errors 1044, 1095, 1142, 1227): `None` when the words
 /// name nothing that [`monitor_grants`] lists.
 #[must_use]
 pub fn missing_grant(flavor: Flavor, user: &str, refusal: &str) -> Option<String> {
