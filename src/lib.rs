@@ -21,18 +21,20 @@
 //! | 5 | [`coordinator`] | drives the machine, carries out its orders as SQL |
 //! | 6 | [`sandbox`] | real servers in a private directory, for the demo, tests and benches |
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod console;
 pub mod coordinator;
 pub mod failover;
 pub mod http;
+pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod monitor;
 pub mod pair;
 pub mod routing;
-pub mod session;
 pub mod sandbox;
+pub mod session;
 pub mod topology;
 pub mod wire;

@@ -2,6 +2,8 @@
 //!
 //! Without a server these tests fail, and say what to install.
 
+#![allow(clippy::unwrap_used, reason = "what a test calls may panic as the test may")]
+
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -210,6 +212,54 @@ async fn a_server_that_is_cut_off_is_silent_until_it_is_reconnected() {
     assert!(refused.to_string().contains("refused"), "{refused}");
     sandbox.server_mut(0).restart().await.unwrap();
     sandbox.await_replication().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_semi_synchronous_pair_acknowledges_in_both_directions() {
+    let sandbox = start(SandboxOptions { semi_sync: true, ..SandboxOptions::default() }).await;
+    let word = match sandbox.binaries().flavor() {
+        Flavor::MariaDb => "master",
+        Flavor::MySql => "source",
+    };
+    let count = async |server: &SandboxServer, what: &str| {
+        let mut root = server.root_connection().await.unwrap();
+        let status = format!("SHOW STATUS LIKE 'Rpl_semi_sync_{word}_{what}'");
+        let (_, count): (String, u64) = root.query_first(status).await.unwrap().unwrap();
+        count
+    };
+    for server in sandbox.servers() {
+        eventually("the other master acknowledges", async || {
+            (count(server, "clients").await == 1).then_some(())
+        })
+        .await;
+        let before = count(server, "yes_tx").await;
+        server.execute(&[&format!("CREATE TABLE app.{} (id INT)", server.name())]).await.unwrap();
+        // On the second one the first one's table may have come in between, and counts as well.
+        assert!(count(server, "yes_tx").await > before);
+        assert_eq!(count(server, "no_tx").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn three_masters_form_a_ring() {
+    let sandbox = start(SandboxOptions { masters: 3, ..SandboxOptions::default() }).await;
+    let servers = sandbox.servers();
+    servers[0].execute(&["CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT)"]).await.unwrap();
+    let mut rows = Vec::new();
+    for (server, expected) in servers.iter().zip([1, 2, 3]) {
+        eventually("the table arrives", async || {
+            let mut root = server.root_connection().await.unwrap();
+            root.query_drop("SELECT id FROM app.t").await.ok()
+        })
+        .await;
+        await_ids(server, &rows).await;
+        assert_eq!(insert(server).await, expected);
+        rows.push(expected);
+        // From the last one on it goes all the way round.
+        for other in servers {
+            await_ids(other, &rows).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //!
 //! The owner is this test binary again, running only [`owner`], in a process of its own.
 
+#![allow(clippy::unwrap_used, reason = "what a test calls may panic as the test may")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;

@@ -6,14 +6,18 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::executor::{Executor, Surroundings};
 use super::journal::Journal;
-use crate::failover::{Action, Event, Order, OrderId, OrderResult, Transition};
+use crate::failover::{
+    Action, Event, FailoverMachine, Order, OrderId, OrderResult, Status, Transition,
+};
 use crate::monitor::ProbeRequests;
 use crate::routing::RoutingTable;
-use crate::topology::{Observation, Outcome, ServerId, Servers, ThreadState, Topology};
+use crate::topology::{
+    Channel, Observation, Outcome, Role, Server, ServerId, ThreadState, Topology,
+};
 
 /// A machine that decides. The real one is the failover machine; tests have a scripted one.
 pub trait Decide: Send + 'static {
@@ -21,6 +25,28 @@ pub trait Decide: Send + 'static {
     fn step(&mut self, now: Instant, event: Event) -> Vec<Action>;
     /// When it wants to be told that time has passed.
     fn next_deadline(&self) -> Option<Instant>;
+    /// What it is at, for people.
+    fn status(&self) -> Status;
+    /// What it has seen.
+    fn topology(&self) -> &Topology;
+}
+
+impl Decide for FailoverMachine {
+    fn step(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        Self::step(self, now, event)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        Self::next_deadline(self)
+    }
+
+    fn status(&self) -> Status {
+        Self::status(self)
+    }
+
+    fn topology(&self) -> &Topology {
+        Self::topology(self)
+    }
 }
 
 /// What the coordinator listens to.
@@ -39,54 +65,80 @@ pub struct Outputs {
     pub routes: watch::Sender<Arc<RoutingTable>>,
     /// The latest picture, for whoever shows it.
     pub topology: watch::Sender<Arc<Topology>>,
+    /// What the machine is at, likewise.
+    pub status: watch::Sender<Arc<Status>>,
     /// What happened.
     pub journal: Arc<Journal>,
     /// Has servers probed at once.
     pub probes: ProbeRequests,
 }
 
+/// An order on its way to a server.
+type Assignment = (OrderId, Order, Surroundings);
+
 /// Feeds the machine and carries out what it wants.
 pub struct Coordinator<M, E> {
     machine: M,
     executor: Arc<E>,
-    topology: Topology,
     inputs: Inputs,
     outputs: Outputs,
-    /// Orders under way; each ends with its id and its result.
-    orders: JoinSet<(OrderId, OrderResult)>,
-    /// Work that answers nobody.
-    errands: JoinSet<()>,
+    /// One queue per server: its orders are carried out one after the other, as they were given,
+    /// beside those of all others.
+    lanes: Vec<mpsc::UnboundedSender<Assignment>>,
+    finished: mpsc::UnboundedReceiver<(OrderId, OrderResult)>,
+    /// The lanes' tasks, and errands that answer nobody. They end with the coordinator.
+    tasks: JoinSet<()>,
 }
 
 impl<M: Decide, E: Executor> Coordinator<M, E> {
-    /// A coordinator of `servers` that has seen nothing yet.
+    /// A coordinator whose machine has seen nothing yet. Must be called inside a runtime.
     #[must_use]
-    pub fn new(
-        servers: Servers,
-        machine: M,
-        executor: Arc<E>,
-        inputs: Inputs,
-        outputs: Outputs,
-    ) -> Self {
-        Self {
-            machine,
-            executor,
-            topology: Topology::new(servers),
-            inputs,
-            outputs,
-            orders: JoinSet::new(),
-            errands: JoinSet::new(),
-        }
+    pub fn new(machine: M, executor: Arc<E>, inputs: Inputs, outputs: Outputs) -> Self {
+        let (finish, finished) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        let lane = |server: &Server| {
+            let (lane, orders) = mpsc::unbounded_channel();
+            let name = server.name.clone();
+            tasks.spawn(carry_out(name, executor.clone(), orders, finish.clone()));
+            lane
+        };
+        let lanes = machine.topology().servers().iter().map(lane).collect();
+        Self { machine, executor, inputs, outputs, lanes, finished, tasks }
     }
 
     /// Runs until nobody observes any more.
     pub async fn run(mut self) {
         while let Some(event) = self.next_event().await {
             let now = tokio::time::Instant::now().into_std();
-            for action in self.machine.step(now, event) {
+            let again = match &event {
+                Event::Observed(observation) => self.senders_to(observation),
+                _ => Vec::new(),
+            };
+            let observed = matches!(event, Event::Observed(_));
+            let actions = self.machine.step(now, event);
+            if observed {
+                self.outputs.topology.send_replace(Arc::new(self.machine.topology().clone()));
+            }
+            for action in actions {
                 self.act(now, action);
             }
+            self.publish_status();
+            for sender in again {
+                let executor = self.executor.clone();
+                self.tasks.spawn(async move { executor.received_again(sender).await });
+            }
         }
+    }
+
+    fn publish_status(&self) {
+        let status = self.machine.status();
+        self.outputs.status.send_if_modified(|published| {
+            let changed = **published != status;
+            if changed {
+                *published = Arc::new(status);
+            }
+            changed
+        });
     }
 
     /// The next thing to tell the machine. The results of its own orders come first, and what time
@@ -96,31 +148,17 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
         loop {
             tokio::select! {
                 biased;
-                Some(finished) = self.orders.join_next() => match finished {
-                    Ok((id, result)) => return Some(Event::OrderFinished { id, result }),
-                    // A task that panicked has said so itself; the machine's own deadline for the
-                    // order takes it from there.
-                    Err(error) => warn!(%error, "an order was not carried out"),
-                },
+                Some((id, result)) = self.finished.recv() => {
+                    return Some(Event::OrderFinished { id, result });
+                }
                 () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)),
                     if deadline.is_some() => return Some(Event::DeadlineReached),
                 Some(request) = self.inputs.requests.recv() => return Some(request),
                 observation = self.inputs.observations.recv() => {
-                    let observation = observation?;
-                    self.take_in(&observation);
-                    return Some(Event::Observed(observation));
+                    return observation.map(Event::Observed);
                 }
-                Some(_) = self.errands.join_next() => {}
+                Some(_) = self.tasks.join_next() => {}
             }
-        }
-    }
-
-    fn take_in(&mut self, observation: &Observation) {
-        self.topology.record(observation.clone());
-        self.outputs.topology.send_replace(Arc::new(self.topology.clone()));
-        for sender in self.senders_to(observation) {
-            let executor = self.executor.clone();
-            self.errands.spawn(async move { executor.received_again(sender).await });
         }
     }
 
@@ -128,15 +166,16 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
     fn senders_to(&self, observation: &Observation) -> Vec<ServerId> {
         let Outcome::Alive(facts) = &observation.outcome else { return Vec::new() };
         let receiving = |id: u32| {
-            let of = |channel: &&crate::topology::Channel| channel.source_server_id == id;
+            let of = |channel: &&Channel| channel.source_server_id == id;
             facts.channels.iter().filter(of).any(|channel| channel.io == ThreadState::Yes)
         };
-        let servers = self.topology.servers();
+        let topology = self.machine.topology();
+        let servers = topology.servers();
         servers
             .masters()
-            .filter(|_| servers.get(observation.server).role == crate::topology::Role::Master)
+            .filter(|_| servers.get(observation.server).role == Role::Master)
             .filter(|sender| sender.id != observation.server)
-            .filter(|sender| self.topology.facts(sender.id).is_some_and(|f| receiving(f.server_id)))
+            .filter(|sender| topology.facts(sender.id).is_some_and(|f| receiving(f.server_id)))
             .map(|sender| sender.id)
             .collect()
     }
@@ -155,28 +194,43 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
         }
     }
 
-    fn start(&mut self, id: OrderId, order: Order) {
-        let executor = self.executor.clone();
-        let surroundings = Surroundings::of(&order, &self.topology);
-        let name = self.topology.servers().name(order.server()).to_owned();
-        self.orders.spawn(async move {
-            let began = tokio::time::Instant::now();
-            let result = executor.carry_out(&order, surroundings).await;
-            let took_ms = began.elapsed().as_secs_f64() * 1000.0;
-            match &result {
-                OrderResult::Failed(error) => {
-                    warn!(server = name, ?order, took_ms, %error, "order failed");
-                }
-                _ => info!(server = name, ?order, took_ms, ?result, "order carried out"),
-            }
-            (id, result)
-        });
+    fn start(&self, id: OrderId, order: Order) {
+        let surroundings = Surroundings::of(&order, self.machine.topology());
+        let lane = &self.lanes[order.server().index()];
+        // A lane ends only when an order in it panicked. The machine's own deadline for the order
+        // takes it from there.
+        if lane.send((id, order, surroundings)).is_err() {
+            error!("an order was not given, because one before it panicked");
+        }
     }
 
     fn tell(&self, transition: &Transition) {
         let Transition { from, to, reason, server } = transition;
-        let server = server.map(|server| self.topology.servers().name(server));
+        let server = server.map(|server| self.machine.topology().servers().name(server));
         info!(from, to, server, reason, "phase");
+    }
+}
+
+/// Carries the orders of one server out, one after the other.
+async fn carry_out<E: Executor>(
+    server: String,
+    executor: Arc<E>,
+    mut orders: mpsc::UnboundedReceiver<Assignment>,
+    finish: mpsc::UnboundedSender<(OrderId, OrderResult)>,
+) {
+    while let Some((id, order, surroundings)) = orders.recv().await {
+        let began = tokio::time::Instant::now();
+        let result = executor.carry_out(&order, surroundings).await;
+        let took_ms = began.elapsed().as_secs_f64() * 1000.0;
+        match &result {
+            OrderResult::Failed(error) => {
+                warn!(server, ?order, took_ms, %error, "order failed");
+            }
+            _ => info!(server, ?order, took_ms, ?result, "order carried out"),
+        }
+        if finish.send((id, result)).is_err() {
+            return;
+        }
     }
 }
 

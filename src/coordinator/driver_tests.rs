@@ -10,7 +10,7 @@ use crate::config;
 use crate::monitor::{Look, Monitor, Probe};
 use crate::routing::Writer;
 use crate::topology::{
-    Channel, Facts, Flavor, GtidSet, Identity, ServerAddress, Source, Term, TermStore,
+    Channel, Facts, Flavor, GtidSet, Identity, ServerAddress, Servers, Source, Term, TermStore,
 };
 
 const M1: ServerId = ServerId(0);
@@ -24,21 +24,34 @@ fn servers() -> Servers {
 /// Says what the script says, whatever it is told, and tells what that was.
 struct Scripted {
     steps: VecDeque<Vec<Action>>,
+    topology: Topology,
+    status: Status,
     deadline: Option<Instant>,
     told: mpsc::UnboundedSender<(Instant, Event)>,
 }
 
 impl Decide for Scripted {
     fn step(&mut self, now: Instant, event: Event) -> Vec<Action> {
-        if matches!(event, Event::DeadlineReached) {
-            self.deadline = None;
+        match &event {
+            Event::DeadlineReached => self.deadline = None,
+            Event::Observed(observation) => self.topology.record(observation.clone()),
+            _ => {}
         }
+        self.status.generation += 1;
         self.told.send((now, event)).ok();
         self.steps.pop_front().unwrap_or_default()
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    fn topology(&self) -> &Topology {
+        &self.topology
     }
 }
 
@@ -48,6 +61,8 @@ struct Hands {
     asked: Mutex<Vec<(Order, Surroundings)>>,
     received_again: Mutex<Vec<ServerId>>,
     hung: Option<ServerId>,
+    /// Orders wait for it, where it is there.
+    gate: Option<Notify>,
     errand_done: Notify,
 }
 
@@ -57,6 +72,9 @@ impl Executor for Hands {
         self.asked.lock().expect("free").push((order.clone(), surroundings));
         if self.hung == Some(order.server()) {
             std::future::pending::<()>().await;
+        }
+        if let Some(gate) = &self.gate {
+            gate.notified().await;
         }
         OrderResult::Done
     }
@@ -84,6 +102,7 @@ struct Bench {
     probed: mpsc::UnboundedReceiver<ServerId>,
     routes: watch::Receiver<Arc<RoutingTable>>,
     topology: watch::Receiver<Arc<Topology>>,
+    status: watch::Receiver<Arc<Status>>,
     journal: Arc<Journal>,
     hands: Arc<Hands>,
     _monitor: Monitor,
@@ -110,12 +129,27 @@ fn start(hands: Hands, deadline: Option<Duration>, steps: Vec<Vec<Action>>) -> B
     let (topology, picture) = watch::channel(Arc::new(Topology::new(servers())));
     let journal = Arc::new(Journal::new(10, now));
     let hands = Arc::new(hands);
-    let machine =
-        Scripted { steps: steps.into(), deadline: deadline.map(|d| now + d), told: told_to };
+    let idle = Status {
+        phase: "scripted",
+        since: now,
+        active: None,
+        held: None,
+        decision: None,
+        generation: 0,
+        masters: Vec::new(),
+    };
+    let (status, shown) = watch::channel(Arc::new(idle.clone()));
+    let machine = Scripted {
+        steps: steps.into(),
+        topology: Topology::new(servers()),
+        status: idle,
+        deadline: deadline.map(|d| now + d),
+        told: told_to,
+    };
     let outputs =
-        Outputs { routes, topology, journal: journal.clone(), probes: monitor.requests() };
+        Outputs { routes, topology, status, journal: journal.clone(), probes: monitor.requests() };
     let inputs = Inputs { observations: observed, requests: requested };
-    let coordinator = Coordinator::new(servers(), machine, hands.clone(), inputs, outputs);
+    let coordinator = Coordinator::new(machine, hands.clone(), inputs, outputs);
     tokio::spawn(coordinator.run());
     Bench {
         observations,
@@ -124,6 +158,7 @@ fn start(hands: Hands, deadline: Option<Duration>, steps: Vec<Vec<Action>>) -> B
         probed,
         routes: published,
         topology: picture,
+        status: shown,
         journal,
         hands,
         _monitor: monitor,
@@ -221,6 +256,7 @@ async fn actions_are_carried_out_and_results_come_back() {
     assert_eq!(**bench.routes.borrow(), table);
     assert_eq!(bench.journal.rows_after(0)[0].transition, transition);
     assert_eq!(bench.topology.borrow().seen(M1).failures, 1);
+    bench.status.wait_for(|status| status.generation == 2).await.expect("both steps are shown");
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,6 +280,34 @@ async fn an_order_that_hangs_holds_up_nothing() {
     bench.requests.send(Event::SwitchoverRequested { to: M2 }).await.expect("listened to");
     assert!(matches!(bench.told().await, Event::SwitchoverRequested { to: M2 }));
     assert!(matches!(bench.told().await, Event::OrderFinished { id: OrderId(2), .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_to_one_server_wait_for_each_other() {
+    let hands = Hands { gate: Some(Notify::new()), ..Hands::default() };
+    let mut bench = start(
+        hands,
+        None,
+        vec![vec![
+            stop_m2_receiving(1),
+            Action::Run { id: OrderId(2), order: Order::Fence { server: M2 } },
+        ]],
+    );
+    bench.observe(M1, refused()).await;
+    bench.told().await;
+    for id in [1, 2] {
+        while bench.hands.asked.lock().expect("free").len() < id {
+            tokio::task::yield_now().await;
+        }
+        // Whatever could run has run: only the first of the two was begun.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(bench.hands.asked.lock().expect("free").len(), id);
+        bench.hands.gate.as_ref().expect("there").notify_one();
+        let Event::OrderFinished { id: finished, .. } = bench.told().await else {
+            panic!("no result")
+        };
+        assert_eq!(finished, OrderId(id as u64));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -164,8 +164,8 @@ async fn stand(connection: &mut Connection) -> Result<Standing, OrderFailure> {
         Flavor::MySql => "@@GLOBAL.super_read_only",
     };
     let question = format!(
-        "SELECT GET_LOCK('{LOCK}', 2) AS locked, @@GLOBAL.auto_increment_increment AS increment, \
-         @@GLOBAL.auto_increment_offset AS offset, {super_read_only} AS super_read_only; {}; \
+        "SELECT GET_LOCK('{LOCK}', 2) AS locked, @@GLOBAL.auto_increment_increment AS step, \
+         @@GLOBAL.auto_increment_offset AS start, {super_read_only} AS super_read_only; {}; \
          SELECT term, active, decided_by FROM tandem.term ORDER BY term DESC LIMIT 2",
         semi_sync::QUESTIONS
     );
@@ -201,8 +201,8 @@ fn read_standing(answers: &Answers, has_table: bool) -> Result<Option<Standing>,
         })
     };
     Ok(Some(Standing {
-        increment: first.number(&["increment"])?,
-        offset: first.number(&["offset"])?,
+        increment: first.number(&["step"])?,
+        offset: first.number(&["start"])?,
         super_read_only: first.number::<u8>(&["super_read_only"])? != 0,
         semi_sync: SemiSync::read(rows(1), rows(2)),
         has_table,

@@ -45,9 +45,8 @@ fn objection(
     old: Option<ServerId>,
 ) -> Option<String> {
     let verdict = assess(topology, server, policy);
-    let facts = match (&verdict, topology.facts(server)) {
-        (Verdict::Alive, Some(facts)) => facts,
-        _ => return Some(in_words(&verdict, policy)),
+    let (Verdict::Alive, Some(facts)) = (&verdict, topology.facts(server)) else {
+        return Some(in_words(&verdict, policy));
     };
     if let Some(stopped) = facts.channels.iter().find_map(|channel| applier(channel, facts, old)) {
         return Some(stopped);

@@ -66,24 +66,23 @@ impl CatchingUp {
             Input::Finished { id, result } => {
                 if let Some(server) = self.fences.remove(&id) {
                     if let Some(reason) = self.fenced(cx, server, result) {
-                        cx.set_back(reason);
-                        return decide(cx);
+                        return self.takeover.give_up(cx, reason);
                     }
                 } else if self.catch_up == Some(id) {
                     if let Some(reason) = caught_up(cx, &self.takeover, result) {
-                        cx.set_back(reason);
                         cx.ask_probe(self.takeover.candidate);
-                        return decide(cx);
+                        return self.takeover.give_up(cx, reason);
                     }
                     self.catch_up = None;
                 }
             }
             // It carried out the fence and does not answer the probe: too sick to serve, and safe.
             Input::Observed(look) => {
-                if Some(look.server) == self.takeover.old && look.source == Source::Probe {
-                    if let Outcome::Unreachable { .. } = look.outcome {
-                        self.last_probe = None;
-                    }
+                if Some(look.server) == self.takeover.old
+                    && look.source == Source::Probe
+                    && matches!(look.outcome, Outcome::Unreachable { .. })
+                {
+                    self.last_probe = None;
                 }
             }
             Input::Tick => {}
@@ -122,8 +121,8 @@ impl CatchingUp {
             if self.takeover.old.is_none() {
                 let servers: Vec<_> = self.fences.values().map(|id| cx.name(*id)).collect();
                 let servers = servers.join(", ");
-                cx.set_back(format!("{servers}: the order to refuse writes got no answer"));
-                return decide(cx);
+                let reason = format!("{servers}: the order to refuse writes got no answer");
+                return self.takeover.give_up(cx, reason);
             }
             self.fences.clear();
         }
@@ -132,8 +131,8 @@ impl CatchingUp {
         }
         if self.catch_up.is_some() && cx.now >= self.catch_up_until {
             let candidate = cx.name(self.takeover.candidate);
-            cx.set_back(format!("{candidate}: the order to catch up got no answer"));
-            return decide(cx);
+            let reason = format!("{candidate}: the order to catch up got no answer");
+            return self.takeover.give_up(cx, reason);
         }
         if self.catch_up.is_some() || !self.fences.is_empty() || self.last_probe.is_some() {
             return Phase::CatchingUp(self);

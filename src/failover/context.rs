@@ -62,6 +62,8 @@ pub(super) struct InDoubt {
 
 #[derive(Clone, Debug)]
 pub(super) struct Setback {
+    /// Who was to be active.
+    pub(super) server: ServerId,
     pub(super) reason: String,
     pub(super) not_before: Instant,
     delay: Duration,
@@ -116,10 +118,10 @@ impl Context {
         }
         self.topology.record(look.clone());
         self.links.record(&self.topology, look);
-        if let Outcome::Alive(facts) = &look.outcome {
-            if let TermStore::Present(Some((term, active))) = &facts.terms {
-                self.learn(*term, active);
-            }
+        if let Outcome::Alive(facts) = &look.outcome
+            && let TermStore::Present(Some((term, active))) = &facts.terms
+        {
+            self.learn(*term, active);
         }
         self.writability.record(look, self.term());
         self.with_errands(|errands, cx| errands.observe(cx));
@@ -160,7 +162,7 @@ impl Context {
     // --- looking up ------------------------------------------------------------------------------
 
     pub(super) fn term(&self) -> Term {
-        self.highest.as_ref().map_or(Term::default(), |(term, _)| *term)
+        self.highest.as_ref().map(|(term, _)| *term).unwrap_or_default()
     }
 
     pub(super) fn name(&self, server: ServerId) -> &str {
@@ -237,7 +239,8 @@ impl Context {
     pub(super) fn ask_probe(&mut self, server: ServerId) {
         let clock = &mut self.probes[server.index()];
         let earliest = clock.asked.map_or(self.now, |asked| asked + PROBE_SPACING);
-        clock.due.get_or_insert(earliest.max(self.now));
+        let at = earliest.max(self.now);
+        clock.due.get_or_insert(at);
         self.send_due_probes();
     }
 
@@ -262,7 +265,7 @@ impl Context {
 
     /// Notes the reason of the transition that is being made; the first one of a step counts.
     pub(super) fn because(&mut self, reason: impl Into<String>, server: Option<ServerId>) {
-        self.because.get_or_insert((reason.into(), server));
+        self.because.get_or_insert_with(|| (reason.into(), server));
     }
 
     /// Tells people of a change of phase that the step made, or of a new reason for the same one.
@@ -294,11 +297,11 @@ impl Context {
         std::mem::take(&mut self.actions)
     }
 
-    /// The present attempt failed: says why, and doubles the time until the next one.
-    pub(super) fn set_back(&mut self, reason: String) {
+    /// The present attempt to make `server` active failed: says why, and doubles the time until the next one.
+    pub(super) fn set_back(&mut self, server: ServerId, reason: String) {
         let delay = self.setback.as_ref().map_or(RETRY_FIRST, |last| last.delay * 2);
         let delay = delay.min(RETRY_MOST);
-        self.setback = Some(Setback { reason, not_before: self.now + delay, delay });
+        self.setback = Some(Setback { server, reason, not_before: self.now + delay, delay });
     }
 
     // --- the table -------------------------------------------------------------------------------

@@ -1,4 +1,66 @@
 //! The decision: who is active.
+//!
+//! [`FailoverMachine`] is told what happens ([`Event`]) and answers with what is to be done
+//! ([`Action`]). It is pure: time is an argument, orders are carried out by others, and nothing here
+//! connects, sleeps, logs or counts. That is why a failover can be read as a text file
+//! (`tests/scenarios`) and played a hundred thousand times with a seed (`tests/failover_simulation`).
+//!
+//! # The phases
+//!
+//! ```text
+//!              every master answered or failed
+//!   starting ────────────────────────────────────► decide
+//!
+//!              a probe failed, a session was lost        `fall` probes failed
+//!   steady ───────────────────────────────► suspect ─────────────────────────┐
+//!     ▲  ▲                                     │ it answers: nothing happened  │
+//!     │  └─────────────────────────────────────┘                               ▼
+//!     │   opened                    up and closed                           decide
+//!     ├────────── opening ◄── waiting ◄──────────────────────────────────────┤ │
+//!     │                                                  nobody can be active │ │
+//!     │                                          held ◄───────────────────────┘ │
+//!     │                                                                         │
+//!     │  promoted            executed the rest      caught up, fenced           ▼
+//!     └────────── promoting ◄──────────────── sealing ◄────────────────── catching up
+//!                     │  ▲
+//!             unknown ▼  │ the terms say that nothing was written
+//!                  verifying
+//! ```
+//!
+//! * *starting*: every master gets its chance to tell the terms it knows.
+//! * *steady*: a master is active. Meanwhile `errands` close standbys that are open and take back
+//!   those that were away.
+//! * *suspect*: the active master is probed without pause. Clients notice nothing.
+//! * *held*: nobody can be active, and the reason says why of each master. Everything that happens
+//!   is a reason to judge again.
+//! * *waiting*, *opening*: the right master is up and read-only. Whoever closed it gets some time to
+//!   decide otherwise, unless it restarted or we did it; then it is opened.
+//! * *catching up*: the old master is fenced, while the candidate executes what it received.
+//! * *sealing*: the candidate stops receiving from the old master and executes the rest.
+//! * *promoting*: the point of no return. If the outcome stays unknown, *verifying* reads the terms
+//!   before anything else is done.
+//!
+//! `decide` in `phase.rs` is where all edges meet whose ground has gone: it judges from scratch who
+//! is to be active. So a takeover that is called off (a higher term, the return of the old master),
+//! a promotion that another proxy was faster with, and a proxy that starts late all go one way, and
+//! none of them needs to be undone step by step.
+//!
+//! # What holds
+//!
+//! * The highest term ever seen names the active master. Opening that one is always allowed;
+//!   making another one active takes a new term.
+//! * A table has at most one writer, and only one that was seen open, or that was just opened.
+//! * Nobody is promoted who has received what it has not executed.
+//! * A look proves nothing about what came after it began; orders that were given up still count
+//!   when their answer comes, for what they did (`context.rs`, `writability.rs`).
+//! * Every phase has a deadline, and a deadline that was reached lies in the past: no sequence of
+//!   events makes the machine ask for probes faster than one per server and five milliseconds.
+//!
+//! # What has its place here and is not built yet
+//!
+//! The second opinion (`assess`), the planned switchover (`FailoverMachine::step`), the quarantine
+//! (`Errands::take_back`), and a choice among more than two masters by who has received most
+//! (`choose` takes the first that nothing speaks against).
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -30,3 +92,6 @@ pub use event::Event;
 pub use links::Links;
 pub use machine::{FailoverMachine, Status};
 pub use policy::Policy;
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::action::{Order, OrderId, OrderResult};
 use super::assessment::Verdict;
-use super::context::Context;
+use super::context::{Context, Setback};
 use super::held::Held;
 use super::phase::{Input, Phase, decide};
 use super::policy::ORDER_PATIENCE;
@@ -20,8 +20,14 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Opens `active` now, or waits first.
     pub(super) fn enter(cx: &mut Context, active: ServerId, term: Term) -> Phase {
-        if let Some(setback) = cx.setback.clone().filter(|setback| cx.now < setback.not_before) {
+        // One that another server was to be active for does not keep this one waiting.
+        let pending = |setback: &Setback| setback.server == active && cx.now < setback.not_before;
+        if let Some(setback) = cx.setback.clone().filter(pending) {
             return Held::enter(cx, setback.reason, Some(setback.not_before));
+        }
+        // It may still be open, with our fence on the way; the order to open it comes after that.
+        if cx.fence_under_way(active) {
+            return Opening::enter(cx, active, term, Closed::ByUs);
         }
         let facts = cx.topology.facts(active);
         let (why, since) =
@@ -89,7 +95,10 @@ impl Opening {
             && id == self.order
         {
             if let OrderResult::Failed(failure) = result {
-                cx.set_back(format!("{} cannot be opened: {failure}", cx.name(self.active)));
+                cx.set_back(
+                    self.active,
+                    format!("{} cannot be opened: {failure}", cx.name(self.active)),
+                );
                 cx.ask_probe(self.active);
             }
             return decide(cx);
@@ -98,7 +107,10 @@ impl Opening {
             return decide(cx);
         }
         if cx.now >= self.until {
-            cx.set_back(format!("{} does not carry out the order to open", cx.name(self.active)));
+            cx.set_back(
+                self.active,
+                format!("{} does not carry out the order to open", cx.name(self.active)),
+            );
             return decide(cx);
         }
         Phase::Opening(self)

@@ -9,7 +9,7 @@ pub(super) const PROBE_SPACING: Duration = Duration::from_millis(5);
 /// How long a fence may keep a failover waiting. The old master has just failed all its probes: if
 /// it does not answer this within a few round trips, it is as good as unreachable, and the order
 /// still reaches it when it wakes.
-pub(super) const FENCE_PATIENCE: Duration = Duration::from_millis(100);
+pub(super) const FENCE_PATIENCE: Duration = Duration::from_millis(50);
 /// For an order that takes a few round trips, until its outcome counts as unknown.
 pub(super) const ORDER_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to fence or reconnect a standby.

@@ -57,7 +57,7 @@ impl Promoting {
             _ if cx.now >= self.until => OrderFailure::Unreachable("no answer".to_owned()),
             _ => return Phase::Promoting(self),
         };
-        cx.set_back(format!("{} cannot be made active: {unknown}", cx.name(candidate)));
+        cx.set_back(candidate, format!("{} cannot be made active: {unknown}", cx.name(candidate)));
         cx.in_doubt = Some(InDoubt { server: candidate, since: cx.now, seen: self.takeover.seen });
         decide(cx)
     }

@@ -40,8 +40,8 @@ impl Sealing {
         }
         let candidate = self.takeover.candidate;
         if cx.now >= self.until {
-            cx.set_back(format!("{} takes too long over its orders", cx.name(candidate)));
-            return decide(cx);
+            let reason = format!("{} takes too long over its orders", cx.name(candidate));
+            return self.takeover.give_up(cx, reason);
         }
         let Input::Finished { id, result } = input else {
             return Phase::Sealing(self);
@@ -49,9 +49,8 @@ impl Sealing {
         match self.step {
             Step::Stopping(order) if order == id => {
                 if let OrderResult::Failed(failure) = result {
-                    let candidate = cx.name(candidate);
-                    cx.set_back(format!("{candidate} cannot stop receiving: {failure}"));
-                    return decide(cx);
+                    let reason = format!("{} cannot stop receiving: {failure}", cx.name(candidate));
+                    return self.takeover.give_up(cx, reason);
                 }
                 let timeout = cx.policy.catch_up;
                 let order = cx.run(Order::CatchUp { server: candidate, timeout });
@@ -61,8 +60,7 @@ impl Sealing {
             }
             Step::Draining(order) if order == id => {
                 if let Some(reason) = caught_up(cx, &self.takeover, result) {
-                    cx.set_back(reason);
-                    return decide(cx);
+                    return self.takeover.give_up(cx, reason);
                 }
                 Promoting::enter(cx, self.takeover)
             }

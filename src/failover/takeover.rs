@@ -9,7 +9,7 @@ use super::candidate::{choose, missing};
 use super::catching_up::CatchingUp;
 use super::context::Context;
 use super::held::Held;
-use super::phase::{Input, Phase};
+use super::phase::{Input, Phase, decide};
 use crate::config::Fencing;
 use crate::topology::{Outcome, ServerId, Source, Term};
 
@@ -87,6 +87,12 @@ impl Takeover {
             }
             _ => false,
         }
+    }
+
+    /// It cannot go on for this reason; it is tried again after a pause, if it is still called for.
+    pub(super) fn give_up(self, cx: &mut Context, reason: String) -> Phase {
+        cx.set_back(self.candidate, reason);
+        decide(cx)
     }
 
     /// What is known to be lost, for people: " (m2 lacks 1-1-106..110)".

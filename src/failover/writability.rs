@@ -70,6 +70,10 @@ impl Writability {
                 entry.closed = Some((look.at, term));
             }
         } else {
+            // What we once closed and somebody opened since is no longer closed by us.
+            if entry.ordered.is_some_and(|(at, _)| began >= at) {
+                entry.ordered = None;
+            }
             entry.closed = None;
             entry.open = Some(Open { at: look.at, uptime: facts.uptime, term });
         }

@@ -4,7 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 /// Handles of the data path; clones count into the same numbers.
 #[derive(Clone, Debug, Default)]
@@ -13,10 +13,6 @@ pub struct SessionMetrics {
     pub open: Gauge,
     /// Commands that clients sent.
     pub commands: Counter,
-    /// Bytes forwarded from clients to masters.
-    pub bytes_to_server: Counter,
-    /// Bytes forwarded from masters to clients.
-    pub bytes_to_client: Counter,
     /// Statements that had to wait for an active master.
     pub held: Counter,
     /// Statements that wait for an active master now.
@@ -25,6 +21,8 @@ pub struct SessionMetrics {
     pub migrations_done: Counter,
     /// Sessions that were to be moved and could not be.
     pub migrations_failed: Counter,
+    /// Transactions that clients were told to restart.
+    pub rolled_back: Counter,
     /// Statements whose outcome could not be told to the client.
     pub outcome_unknown: Counter,
     /// Logins that a master refused, or that did not come to an end.
@@ -38,11 +36,6 @@ struct Reason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Direction {
-    direction: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MigrationResult {
     result: &'static str,
 }
@@ -50,11 +43,8 @@ struct MigrationResult {
 impl SessionMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("session");
-        let bytes = Family::<Direction, Counter>::default();
         let migrations = Family::<MigrationResult, Counter>::default();
         let metrics = Self {
-            bytes_to_server: bytes.get_or_create_owned(&Direction { direction: "to_server" }),
-            bytes_to_client: bytes.get_or_create_owned(&Direction { direction: "to_client" }),
             migrations_done: migrations.get_or_create_owned(&MigrationResult { result: "done" }),
             migrations_failed: migrations
                 .get_or_create_owned(&MigrationResult { result: "failed" }),
@@ -64,7 +54,6 @@ impl SessionMetrics {
         registry.register("open", "Client sessions that are open", this.open);
         registry.register("ended", "Client sessions that ended, by reason", this.ended);
         registry.register("commands", "Commands that clients sent", this.commands);
-        registry.register_with_unit("forwarded", "Bytes that were forwarded", Unit::Bytes, bytes);
         registry.register("held", "Statements that waited for an active master", this.held);
         registry.register(
             "held_now",
@@ -72,6 +61,11 @@ impl SessionMetrics {
             this.held_now,
         );
         registry.register("migrations", "Sessions moved to another server", migrations);
+        registry.register(
+            "rolled_back",
+            "Transactions that a failover rolled back, and clients were told to restart",
+            this.rolled_back,
+        );
         registry.register(
             "outcome_unknown",
             "Statements whose outcome could not be told to the client",

@@ -305,14 +305,12 @@ impl Connection {
             Err(error) => return Err(error.into()),
         };
         loop {
-            let mut rows = Vec::new();
-            // The driver reads on to the next statement's first packet before it says that this
-            // one's rows have ended; hence its error, and not ours, arrives here.
-            let ended = result.for_each(|row| rows.push(row)).await;
-            answers.sets.push(rows);
-            match ended {
-                Ok(()) if result.is_empty() => return Ok(answers),
-                Ok(()) => {}
+            // An error of the next statement hides behind an empty result, and only asking for its
+            // rows brings it out.
+            let more = !result.is_empty();
+            match result.collect::<Row>().await {
+                Ok(rows) if more => answers.sets.push(rows),
+                Ok(_) => return Ok(answers),
                 Err(mysql_async::Error::Server(error)) => {
                     answers.error = Some((error.code, error.message));
                     return Ok(answers);

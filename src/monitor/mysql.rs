@@ -166,8 +166,8 @@ fn questions(dialect: Dialect, heartbeats: bool) -> String {
     // `SHOW SESSION STATUS`: the global form adds up the counters of every connection.
     let mut questions = format!(
         "SELECT @@server_id AS server_id, @@GLOBAL.read_only AS read_only, \
-         @@GLOBAL.auto_increment_increment AS increment, \
-         @@GLOBAL.auto_increment_offset AS offset, @@GLOBAL.{executed} AS executed; \
+         @@GLOBAL.auto_increment_increment AS step, \
+         @@GLOBAL.auto_increment_offset AS start, @@GLOBAL.{executed} AS executed; \
          SHOW SESSION STATUS LIKE 'Uptime'; {}; ",
         dialect.replication_status()
     );
@@ -215,8 +215,8 @@ fn read_facts(
         uptime: Duration::from_secs(row(UPTIME)?.number(&["Value"])?),
         // MariaDB 12 has words here (`NO_LOCK`, …) besides 0 and 1.
         read_only: !matches!(variables.text(&["read_only"])?.as_str(), "0" | "OFF"),
-        auto_increment_increment: variables.number(&["increment"])?,
-        auto_increment_offset: variables.number(&["offset"])?,
+        auto_increment_increment: variables.number(&["step"])?,
+        auto_increment_offset: variables.number(&["start"])?,
         executed: GtidSet::parse(dialect.flavor, &variables.text_or_empty(&["executed"]))
             .map_err(|error| ConnectionError::Unintelligible(error.to_string()))?,
         channels,

@@ -20,8 +20,8 @@ fn variables(read_only: &str) -> Vec<Row> {
     vec![row(&[
         ("server_id", Some("7")),
         ("read_only", Some(read_only)),
-        ("increment", Some("2")),
-        ("offset", Some("1")),
+        ("step", Some("2")),
+        ("start", Some("1")),
         ("executed", Some("")),
     ])]
 }

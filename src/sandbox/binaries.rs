@@ -30,8 +30,8 @@ pub enum BinariesError {
          TANDEM_SERVER"
     )]
     Missing,
-    /// The named directory holds no server.
-    #[error("{0} holds no mariadbd or mysqld in usr/sbin, sbin or bin")]
+    /// The named place holds no server.
+    #[error("there is no mariadbd or mysqld at {0}, nor in usr/sbin, sbin or bin below it")]
     NotInDirectory(PathBuf),
     /// The foreign root has no loader for this machine's processor.
     #[error("{0} holds no loader (lib64/ld-linux-x86-64.so.2 or lib/ld-linux-aarch64.so.1)")]
@@ -168,7 +168,7 @@ impl ServerBinaries {
 
     fn of_program(program: &Path) -> Result<Self, BinariesError> {
         let program = absolute(program)?;
-        let prefix = program.ancestors().nth(2).unwrap_or(Path::new("/")).to_owned();
+        let prefix = program.ancestors().nth(2).unwrap_or_else(|| Path::new("/")).to_owned();
         Self::asked(vec![program.into()], prefix)
     }
 

@@ -21,7 +21,7 @@ pub(super) async fn initialise(
     directory: &Path,
 ) -> Result<(), SandboxError> {
     let io = |doing: &str| SandboxError::io(format!("{doing} in {}", directory.display()));
-    std::fs::create_dir_all(directory).map_err(io("make a directory"))?;
+    settings::make_directory(directory).map_err(io("make a directory"))?;
     let configuration = directory.join("my.cnf");
     std::fs::write(&configuration, settings::for_initialising(binaries, directory))
         .map_err(io("write my.cnf"))?;

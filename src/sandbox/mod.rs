@@ -10,7 +10,7 @@
 //! - **Private.** Everything lies in one directory that only its owner can enter. Servers listen on
 //!   loopback; `root` has no password, and can be reached only through a socket in that directory.
 //! - **Without a trace.** Servers and directory never outlive their owner, not even one that is
-//!   killed with kill -9: see [`Watchdog`](watchdog::Watchdog).
+//!   killed with kill -9: `watchdog.rs` says how.
 //! - **Any server.** [`ServerBinaries`] finds the installed one, or is pointed at another: MariaDB
 //!   from 10.5, MySQL from 8.0.26, also inside the root of a foreign distribution.
 //!

@@ -63,14 +63,14 @@ impl SandboxServer {
     /// Where everybody is to connect to: the forwarder in front of the server if there is one.
     #[must_use]
     pub fn address(&self) -> ServerAddress {
-        let address = self.forwarder.as_ref().map_or(self.direct(), Forwarder::address);
+        let address = self.outside();
         ServerAddress::Tcp { host: address.ip().to_string(), port: address.port() }
     }
 
     /// The port of [`address`](Self::address).
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.forwarder.as_ref().map_or(self.direct(), Forwarder::address).port()
+        self.outside().port()
     }
 
     /// Where the server itself listens, behind any forwarder.
@@ -251,6 +251,11 @@ impl SandboxServer {
             .map_err(SandboxError::io(format!("listen in front of {}", self.name)))?;
         self.forwarder = Some(forwarder);
         Ok(())
+    }
+
+    /// Where the world finds it.
+    fn outside(&self) -> SocketAddr {
+        self.forwarder.as_ref().map_or_else(|| self.direct(), Forwarder::address)
     }
 
     async fn await_ready(&mut self) -> Result<(), SandboxError> {

@@ -1,8 +1,9 @@
 //! The configuration files of the sandbox's servers: those of a pair, and small.
 
 use std::fmt::{Display, Write as _};
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::ServerBinaries;
 use crate::topology::Flavor;
@@ -25,6 +26,12 @@ pub(super) struct Shared {
     pub(super) durable: bool,
     /// Whether a commit is on the other master before it is acknowledged.
     pub(super) semi_sync: bool,
+}
+
+/// Makes a server's directory, with what its settings take for granted in it.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir(directory)?;
+    std::fs::create_dir(directory.join("tmp"))
 }
 
 /// For making the system tables: nothing of a pair, and no care for the disk.
@@ -70,7 +77,7 @@ pub(super) fn for_master(
 }
 
 /// The name of the socket in a server's directory.
-pub(super) fn socket(directory: &Path) -> std::path::PathBuf {
+pub(super) fn socket(directory: &Path) -> PathBuf {
     directory.join("mysqld.sock")
 }
 
@@ -90,6 +97,8 @@ fn base(binaries: &ServerBinaries, directory: &Path) -> File {
     }
     file.path("datadir", &directory.join("data"));
     file.path("log_error", &directory.join("error.log"));
+    // Not the common one: a MariaDB that starts removes everybody's temporary tables from there.
+    file.path("tmpdir", &directory.join("tmp"));
     file.set("innodb_buffer_pool_size", "64M");
     match binaries.flavor() {
         Flavor::MariaDb => {

@@ -243,7 +243,7 @@ impl Sandbox {
                 listen: port.address(),
             };
             let text = settings::for_master(&self.binaries, &directory, place, shared);
-            std::fs::create_dir(&directory)
+            settings::make_directory(&directory)
                 .and_then(|()| std::fs::write(directory.join("my.cnf"), text))
                 .map_err(SandboxError::io(format!("write {name}'s my.cnf")))?;
             directories.push(directory.clone());

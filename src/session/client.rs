@@ -151,7 +151,7 @@ fn default_plugin(flavor: Flavor) -> &'static str {
 }
 
 /// Random bytes without NUL and `$`, below 0x80: some clients treat a salt as text.
-fn random_salt() -> Salt {
+pub(super) fn random_salt() -> Salt {
     let mut salt = [0; SALT_LEN];
     if aws_lc_rs::rand::fill(&mut salt).is_err() {
         // The library documents no cause on Linux; a fixed salt must never be used in its place.

@@ -5,9 +5,8 @@
 //! what it was, go on. It happens between two statements only, so that nobody sees half of it.
 
 use std::future::poll_fn;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 
@@ -16,7 +15,7 @@ use super::client;
 use super::client_error::ClientError;
 use super::end::SessionEnd;
 use super::registry::Activity;
-use super::relay::Relay;
+use super::relay::{Held, Relay};
 use super::request::{KEPT, Request};
 use super::state::SessionState;
 use crate::routing::Writer;
@@ -54,7 +53,7 @@ impl Relay {
                     self.state = SessionState::new(self.login.schema.clone(), status);
                     self.entry.set_server(Some(active));
                     self.backend = Some(backend);
-                    self.current.held_since = None;
+                    self.current.held = None;
                     return Ok(ok);
                 }
                 Err(ConnectFailure::Refused(packet)) if !is_overloaded(&packet) => {
@@ -109,7 +108,7 @@ impl Relay {
                 Err(None) => {}
             }
         }
-        self.current.held_since = None;
+        self.current.held = None;
         self.entry.set_activity(Activity::Running);
         Ok(Ok(()))
     }
@@ -144,7 +143,7 @@ impl Relay {
         let Accepted { mut backend, .. } = accepted;
         match self.restore(&mut backend).await {
             Ok(()) => {
-                self.shared.counts().migrated.fetch_add(1, Ordering::Relaxed);
+                self.shared.metrics().migrations_done.inc();
                 tracing::debug!(server = server.name, "session restored");
                 self.entry.set_server(Some(server.id));
                 self.backend = Some(backend);
@@ -203,7 +202,8 @@ impl Relay {
                 Writer::Held { reason, .. } => reason.to_string(),
                 Writer::Active(_) => "the active master refuses writes".to_owned(),
             };
-            let waited = self.current.held_since.map_or(Duration::ZERO, |since| since.elapsed());
+            let waited =
+                self.current.held.as_ref().map_or(Duration::ZERO, |held| held.since.elapsed());
             ClientError::HoldExpired { waited, reason }
         }))
     }
@@ -211,10 +211,7 @@ impl Relay {
     /// Waits for a new routing table, or `pause`. The inner error says that the time of the hold is
     /// over. A client that goes away meanwhile ends the session.
     async fn wait(&mut self, pause: Option<Duration>) -> Result<Result<(), ()>, SessionEnd> {
-        let since = *self.current.held_since.get_or_insert_with(|| {
-            self.shared.counts().held.fetch_add(1, Ordering::Relaxed);
-            Instant::now()
-        });
+        let since = self.current.held.get_or_insert_with(|| Held::begin(&self.shared)).since;
         self.entry.set_activity(Activity::Held);
         let left = self.shared.hold.saturating_sub(since.elapsed());
         if left.is_zero() {
@@ -291,6 +288,7 @@ impl Relay {
         server: &Server,
         reason: String,
     ) -> Result<Option<ClientError>, SessionEnd> {
+        self.shared.metrics().migrations_failed.inc();
         tracing::warn!(server = server.name, reason, "a session could not be restored");
         let error =
             ClientError::NotRestored { server: server.name.clone(), reason: reason.clone() };
@@ -374,7 +372,7 @@ pub(super) async fn answer_login(
     answer: Result<Vec<u8>, Refusal>,
     seq: u8,
 ) -> Result<(), SessionEnd> {
-    relay.current.held_since = None;
+    relay.current.held = None;
     let login = &relay.login;
     let (payload, end) = match answer {
         Ok(mut ok) => {
@@ -394,6 +392,7 @@ pub(super) async fn answer_login(
             if let super::credential::Credential::Password(password) = &login.credential {
                 relay.shared.forget_password(&login.user, password);
             }
+            relay.shared.metrics().login_failures.inc();
             let words = words_of(&packet);
             (packet, Some(SessionEnd::LoginRefused(words)))
         }

@@ -21,6 +21,7 @@ mod client;
 mod client_error;
 mod credential;
 mod end;
+mod front_door;
 mod login;
 mod migration;
 mod prepared;
@@ -38,7 +39,8 @@ mod upload;
 mod verdict;
 
 pub use end::SessionEnd;
+pub use front_door::{Admitted, NotAdmitted, admit};
 pub use registry::{Activity, Entry, Registry};
 pub use serve::serve;
-pub use shared::{Channels, Counts, Shared};
+pub use shared::{Channels, Shared};
 pub use state::{MigrationBlocker, SessionState};

@@ -14,10 +14,11 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 
 use super::backend::Backend;
@@ -56,7 +57,39 @@ pub(super) struct Relay {
     pub(super) logins: u64,
     /// The master that took an open transaction with it, which the client has not been told yet.
     pub(super) lost_transaction: Option<ServerId>,
+    pub(super) uncounted: Uncounted,
     pub(super) current: Current,
+}
+
+/// Commands that are not in the metrics yet. A counter that all workers add to would cost more than
+/// all else that is done for a command; so a session delivers its count ten times a second at most,
+/// and when it ends.
+#[derive(Debug)]
+pub(super) struct Uncounted {
+    commands: u64,
+    delivered_at: u32,
+    counter: Counter,
+}
+
+impl Uncounted {
+    pub(super) fn new(shared: &Shared) -> Self {
+        Self { commands: 0, delivered_at: 0, counter: shared.metrics().commands.clone() }
+    }
+
+    #[inline]
+    fn add(&mut self, tick: u32) {
+        self.commands += 1;
+        if tick != self.delivered_at {
+            self.delivered_at = tick;
+            self.counter.inc_by(std::mem::take(&mut self.commands));
+        }
+    }
+}
+
+impl Drop for Uncounted {
+    fn drop(&mut self) {
+        self.counter.inc_by(self.commands);
+    }
 }
 
 /// The command that is being carried.
@@ -80,8 +113,8 @@ pub(super) struct Current {
     pub(super) need: usize,
     /// A refusal by a fenced master, kept from the client.
     pub(super) withheld: Vec<u8>,
-    /// When it began to wait for an active master.
-    pub(super) held_since: Option<Instant>,
+    /// Since when it waits for an active master.
+    pub(super) held: Option<Held>,
     /// It was sent to this login and got no answer, though it may be run again.
     pub(super) unanswered_by: Option<(ServerId, u32)>,
 }
@@ -99,9 +132,31 @@ impl Current {
             failed: false,
             need: 0,
             withheld: Vec::new(),
-            held_since: None,
+            held: None,
             unanswered_by: None,
         }
+    }
+}
+
+/// A statement that waits for an active master: counted as long as this lives.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) since: Instant,
+    waiting: Gauge,
+}
+
+impl Held {
+    pub(super) fn begin(shared: &Shared) -> Self {
+        let metrics = shared.metrics();
+        metrics.held.inc();
+        metrics.held_now.inc();
+        Self { since: Instant::now(), waiting: metrics.held_now.clone() }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.waiting.dec();
     }
 }
 
@@ -245,7 +300,7 @@ impl Relay {
     async fn carry(&mut self, front: Front) -> Result<(), SessionEnd> {
         let bytes = self.request.bytes();
         let command = Command::from_byte(bytes.get(Header::LEN).copied().unwrap_or(0));
-        self.shared.counts().commands.fetch_add(1, Ordering::Relaxed);
+        self.uncounted.add(self.shared.registry.tick());
         match (command, front) {
             (Command::Quit, _) => return Err(SessionEnd::Quit),
             (Command::ChangeUser, Front::Whole(total)) => return self.change_user(total).await,
@@ -301,7 +356,7 @@ impl Relay {
         current.forwarded = false;
         current.failed = false;
         current.need = 0;
-        current.held_since = None;
+        current.held = None;
         current.unanswered_by = None;
     }
 
@@ -520,7 +575,7 @@ impl Relay {
     /// Tells the client what became of its command.
     async fn conclude(&mut self, verdict: Verdict, server: ServerId) -> Result<After, SessionEnd> {
         let from = self.shared.table().servers.name(server).to_owned();
-        let counts = self.shared.counts();
+        let metrics = self.shared.metrics();
         match verdict {
             Verdict::RunAgain => return Ok(After::Again),
             Verdict::Done => {
@@ -530,11 +585,11 @@ impl Relay {
                 self.to_client(&ok).await?;
             }
             Verdict::RolledBack => {
-                counts.rolled_back.fetch_add(1, Ordering::Relaxed);
+                metrics.rolled_back.inc();
                 self.error_in_place(&ClientError::RolledBack { from }).await?;
             }
             Verdict::Unknown => {
-                counts.outcome_unknown.fetch_add(1, Ordering::Relaxed);
+                metrics.outcome_unknown.inc();
                 self.error_in_place(&ClientError::OutcomeUnknown { from }).await?;
                 return Err(SessionEnd::OutcomeUnknown);
             }
@@ -615,7 +670,7 @@ impl Relay {
                 self.to_client(&ok).await?;
             }
             _ => {
-                self.shared.counts().rolled_back.fetch_add(1, Ordering::Relaxed);
+                self.shared.metrics().rolled_back.inc();
                 self.answer_error(&ClientError::RolledBack { from }).await?;
             }
         }

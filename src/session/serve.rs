@@ -12,7 +12,7 @@ use super::client_error::ClientError;
 use super::end::SessionEnd;
 use super::migration::answer_login;
 use super::registry::Entry;
-use super::relay::{Current, Relay};
+use super::relay::{Current, Relay, Uncounted};
 use super::request::Request;
 use super::shared::Shared;
 use super::state::SessionState;
@@ -29,6 +29,7 @@ pub async fn serve(stream: Stream, peer: Option<SocketAddr>, shared: Arc<Shared>
         super::backend::tune(stream);
     }
     let entry = shared.registry.open(peer, Instant::now());
+    shared.metrics().open.inc();
     let span = tracing::info_span!(
         "session",
         id = entry.id,
@@ -44,7 +45,9 @@ pub async fn serve(stream: Stream, peer: Option<SocketAddr>, shared: Arc<Shared>
     } else {
         tracing::debug!(reason, detail, "session ended");
     }
-    shared.count_end(reason);
+    let metrics = shared.metrics();
+    metrics.open.dec();
+    metrics.ended(reason).inc();
 }
 
 async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -> SessionEnd {
@@ -77,6 +80,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         generation: 0,
         logins: 0,
         lost_transaction: None,
+        uncounted: Uncounted::new(shared),
         current: Current::none(),
         login,
     };

@@ -1,14 +1,14 @@
 //! What all sessions of the process share.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OnceCell, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, watch};
 use zeroize::Zeroizing;
 
 use super::registry::Registry;
+use crate::metrics::SessionMetrics;
 use crate::routing::RoutingTable;
 use crate::topology::{Account, Accounts, Observation, Outcome, ServerId, Source, UnreachableKind};
 use crate::wire::{RsaKey, Salt, sha2_matches, sha2_stage2};
@@ -26,7 +26,7 @@ pub struct Shared {
     pub max_connections: usize,
     routes: watch::Receiver<Arc<RoutingTable>>,
     accounts: watch::Receiver<Arc<Accounts>>,
-    refresh_accounts: mpsc::Sender<()>,
+    refresh_accounts: Arc<Notify>,
     observations: mpsc::Sender<Observation>,
     generation: AtomicU64,
     shutting_down: AtomicBool,
@@ -36,7 +36,7 @@ pub struct Shared {
     /// Made when a client first asks for it: it takes a while.
     rsa_key: OnceCell<Option<Arc<RsaKey>>>,
     passwords: Mutex<Vec<KnownPassword>>,
-    counts: Counts,
+    metrics: SessionMetrics,
 }
 
 /// A password that logged in with `caching_sha2_password`.
@@ -47,24 +47,6 @@ struct KnownPassword {
     password: Zeroizing<Vec<u8>>,
 }
 
-/// Counts of the data plane. Each is touched seldom enough to be shared by all workers, but for
-/// the first, which sessions add up by themselves and deliver when they pause.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Commands answered.
-    pub commands: AtomicU64,
-    /// Statements that waited for an active master.
-    pub held: AtomicU64,
-    /// Sessions moved to another login.
-    pub migrated: AtomicU64,
-    /// Transactions reported as rolled back by a failover.
-    pub rolled_back: AtomicU64,
-    /// Statements whose outcome was reported as unknown.
-    pub outcome_unknown: AtomicU64,
-    /// Sessions that ended, by the label of their end.
-    pub ends: Mutex<BTreeMap<&'static str, u64>>,
-}
-
 /// The channels between sessions and the control plane.
 #[derive(Debug)]
 pub struct Channels {
@@ -73,13 +55,16 @@ pub struct Channels {
     /// The masters' accounts.
     pub accounts: watch::Receiver<Arc<Accounts>>,
     /// Asks for the accounts to be read again.
-    pub refresh_accounts: mpsc::Sender<()>,
+    pub refresh_accounts: Arc<Notify>,
     /// What sessions see of servers.
     pub observations: mpsc::Sender<Observation>,
 }
 
 /// How many sessions log in to a new active at once.
 const PARALLEL_LOGINS: usize = 64;
+
+/// For the account table to be read again; it is read at most once a second.
+const REREAD: Duration = Duration::from_millis(1500);
 
 /// Between two looks at sessions that hear nothing.
 const TICK: Duration = Duration::from_millis(100);
@@ -92,6 +77,7 @@ impl Shared {
         hold: Duration,
         connect_timeout: Duration,
         max_connections: usize,
+        metrics: SessionMetrics,
     ) -> Self {
         let generation = channels.routes.borrow().generation;
         Self {
@@ -108,14 +94,13 @@ impl Shared {
             logins: Semaphore::new(PARALLEL_LOGINS),
             rsa_key: OnceCell::new(),
             passwords: Mutex::new(Vec::new()),
-            counts: Counts::default(),
+            metrics,
         }
     }
 
-    /// The data plane's counts.
-    #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.counts
+    #[inline]
+    pub(super) fn metrics(&self) -> &SessionMetrics {
+        &self.metrics
     }
 
     /// Passes every new routing table on to the sessions, and looks for silent servers, until the
@@ -141,12 +126,6 @@ impl Shared {
                 }
             }
         }
-    }
-
-    /// A session ended.
-    pub(super) fn count_end(&self, label: &'static str) {
-        let mut ends = self.counts.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        *ends.entry(label).or_default() += 1;
     }
 
     /// Lets every session end: idle ones at once, others when their statement is answered.
@@ -199,10 +178,9 @@ impl Shared {
     pub(super) async fn reread_accounts(&self) {
         let mut accounts = self.accounts.clone();
         accounts.mark_unchanged();
-        if self.refresh_accounts.try_send(()).is_ok() {
-            let patience = Duration::from_millis(1500);
-            let _ = tokio::time::timeout(patience, accounts.changed()).await;
-        }
+        self.refresh_accounts.notify_one();
+        // Whoever is refused after that would have been refused by the server as well.
+        let _ = tokio::time::timeout(REREAD, accounts.changed()).await;
     }
 
     /// The key with which clients encrypt passwords over plain TCP.

@@ -11,7 +11,7 @@ use std::time::Instant;
 use world::{Kind, World};
 
 /// About ten seconds in the dev profile, on one of two slow cores.
-const RUNS: u64 = 3000;
+const RUNS: u64 = 5000;
 
 #[test]
 fn no_run_breaks_a_promise() {

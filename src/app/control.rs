@@ -1,0 +1,204 @@
+//! The control plane's thread: wires the parts together and keeps them running.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal as signals};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::console_door::ConsoleDoor;
+use super::measuring;
+use super::{Handles, Sockets};
+use crate::config::{self, Config};
+use crate::coordinator::{Coordinator, Inputs, Journal, Outputs, SqlExecutor, WarmConnections};
+use crate::failover::{FailoverMachine, Policy};
+use crate::listener::{Listener, Workers};
+use crate::metrics::Metrics;
+use crate::monitor::{AccountReader, Dialer, Monitor};
+use crate::routing::RoutingTable;
+use crate::session::{Channels, Shared};
+use crate::topology::Topology;
+use crate::{console, http};
+
+/// Observations on their way to the coordinator.
+const OBSERVATIONS: usize = 1024;
+/// Transitions that are kept for the console.
+const JOURNAL_ROWS: usize = 1000;
+/// For an order's connection to a server.
+const CONTROL_CONNECT: Duration = Duration::from_secs(2);
+
+/// Runs the control plane until `stopped` resolves. Says through `ready` what may be seen of it.
+pub(super) async fn run(
+    config: Config,
+    sockets: Sockets,
+    ready: std::sync::mpsc::Sender<io::Result<Handles>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let mut plane = match Plane::start(&config) {
+        Ok(plane) => plane,
+        Err(error) => {
+            // Whoever started us waits for this; if not, nobody needs to know.
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    plane.serve_admins(&config, sockets.console, sockets.http);
+    let listeners = plane.listen(sockets.clients);
+    let _ = ready.send(Ok(plane.handles.clone()));
+    // An error means that the App was dropped: the end as well.
+    let _ = stopped.await;
+    drop(listeners);
+    plane.stop().await;
+}
+
+struct Plane {
+    handles: Handles,
+    metrics: Arc<Metrics>,
+    workers: Workers,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    tasks: JoinSet<()>,
+    _monitor: Monitor,
+}
+
+impl Plane {
+    fn start(config: &Config) -> io::Result<Self> {
+        let now = Instant::now();
+        let servers = config.servers.clone();
+        let mut tasks = JoinSet::new();
+        let (observe, observations) = mpsc::channel(OBSERVATIONS);
+        // Switchovers will be asked for here; the coordinator need not see its end.
+        let (_, requests) = mpsc::channel(1);
+        let starting = Arc::new(RoutingTable::starting(servers.clone(), now));
+        let (routes_out, routes) = watch::channel(starting);
+        let (topology_out, topology) = watch::channel(Arc::new(Topology::new(servers.clone())));
+        let journal = Arc::new(Journal::new(JOURNAL_ROWS, now));
+        let metrics = Arc::new(Metrics::new(servers.iter().map(|server| server.name.as_str())));
+
+        let monitor = Monitor::start(&servers, &config.monitor, &observe);
+        let dialer = Dialer::new(&config.monitor);
+        let warm = Arc::new(WarmConnections::new(servers.clone(), dialer.clone(), CONTROL_CONNECT));
+        tasks.spawn(Arc::clone(&warm).keep());
+        let machine = FailoverMachine::new(
+            Policy::new(&config.monitor, &config.failover),
+            servers.clone(),
+            now,
+        );
+        let (status_out, status) = watch::channel(Arc::new(machine.status()));
+        let coordinator = Coordinator::new(
+            machine,
+            Arc::new(SqlExecutor::new(warm)),
+            Inputs { observations, requests },
+            Outputs {
+                routes: routes_out,
+                topology: topology_out,
+                status: status_out,
+                journal: Arc::clone(&journal),
+                probes: monitor.requests(),
+            },
+        );
+        tasks.spawn(coordinator.run());
+
+        let refresh_accounts = Arc::new(Notify::new());
+        let (reader, accounts) =
+            AccountReader::new(dialer, routes.clone(), Arc::clone(&refresh_accounts));
+        tasks.spawn(reader.run());
+
+        let channels =
+            Channels { routes: routes.clone(), accounts, refresh_accounts, observations: observe };
+        let shared = Arc::new(Shared::new(
+            channels,
+            config.failover.hold,
+            config.limits.connect_timeout,
+            config.limits.max_connections,
+            metrics.session.clone(),
+        ));
+        tasks.spawn(Arc::clone(&shared).follow_routes());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let (workers, threads) = Workers::start(cores, &shared)?;
+        let handles = Handles { routes, topology, status, journal, sessions: shared };
+        tasks.spawn(measuring::measure(handles.clone(), Arc::clone(&metrics)));
+        Ok(Self { handles, metrics, workers, threads, tasks, _monitor: monitor })
+    }
+
+    fn listen(&self, sockets: Vec<Listener>) -> JoinSet<()> {
+        let mut listeners = JoinSet::new();
+        for listener in sockets {
+            let workers = self.workers.clone();
+            listeners.spawn(async move {
+                if let Err(error) = listener.run(workers).await {
+                    tracing::error!(%error, "a listener ended");
+                }
+            });
+        }
+        listeners
+    }
+
+    fn serve_admins(&mut self, config: &Config, console: Option<Listener>, http: Option<Listener>) {
+        if let Some(listener) = console {
+            let handles = console::Handles {
+                routing: self.handles.routes.clone(),
+                topology: self.handles.topology.clone(),
+                metrics: Arc::clone(&self.metrics),
+                settings: config::settings(config).into(),
+                admin: config.admin.user.clone(),
+                sessions: Arc::new(super::console_door::Sessions(self.handles.clone())),
+            };
+            let door =
+                ConsoleDoor::new(config.admin.clone(), config.limits.connect_timeout, handles);
+            self.tasks.spawn(door.run(listener));
+        }
+        if let Some(listener) = http {
+            let handles = http::Handles {
+                routing: self.handles.routes.clone(),
+                topology: self.handles.topology.clone(),
+                metrics: Arc::clone(&self.metrics),
+            };
+            self.tasks.spawn(async move {
+                if let Err(error) = serve_http(listener, handles).await {
+                    tracing::error!(%error, "http ended");
+                }
+            });
+        }
+    }
+
+    async fn stop(self) {
+        let Self { handles, workers, threads, mut tasks, .. } = self;
+        handles.sessions.shut_down();
+        drop(workers);
+        let joining = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a worker panicked");
+                }
+            }
+        });
+        // The control plane goes on until the last statement is answered.
+        let _ = joining.await;
+        tasks.shutdown().await;
+    }
+}
+
+async fn serve_http(listener: Listener, handles: http::Handles) -> io::Result<()> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            http::serve(listener, handles, std::future::pending()).await
+        }
+        Listener::Unix(listener, _file) => {
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            http::serve(listener, handles, std::future::pending()).await
+        }
+    }
+}
+
+/// The signal that ends the process, by name.
+pub(super) async fn signal() -> io::Result<&'static str> {
+    let mut terminate = signals(SignalKind::terminate())?;
+    let mut interrupt = signals(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

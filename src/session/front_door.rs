@@ -1,0 +1,137 @@
+//! The admin console's front door: the client half of a login whose server is in this process.
+//!
+//! The console's own library can do one plugin that current MySQL clients no longer have. So the
+//! login is heard here, as before a master, and the console gets a stream that is through with it.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::client::random_salt;
+use super::client_error::ClientError;
+use super::credential::{CACHING_SHA2, NATIVE};
+use crate::wire::{
+    AuthSwitch, Capabilities, Greeting, HandshakeResponse, PacketStream, Salt, Stream, StreamError,
+    native_token_of_password, sha2_matches, sha2_stage2,
+};
+
+/// A client that has shown that it may come in. It still waits for its OK.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its connection.
+    pub stream: Stream,
+    /// What it said; the token is of no more use.
+    pub response: HandshakeResponse,
+    /// The sequence number of the OK.
+    pub seq: u8,
+}
+
+/// Why a client was not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAdmitted {
+    /// The connection broke, or carried something else than a login.
+    #[error("{0}")]
+    Stream(#[from] StreamError),
+    /// It took too long.
+    #[error("no login within {0:?}")]
+    Timeout(Duration),
+    /// Wrong user or password.
+    #[error("access denied for user `{0}`")]
+    Denied(String),
+}
+
+/// Greets a client of the console in place of `inner`, the console's own greeting, and lets it in as
+/// `user` with `password`.
+///
+/// # Errors
+/// When it does not get that far within `timeout`.
+pub async fn admit(
+    mut stream: Stream,
+    inner: &Greeting,
+    user: &str,
+    password: &str,
+    timeout: Duration,
+) -> Result<Admitted, NotAdmitted> {
+    let hearing = async {
+        let mut packets = PacketStream::new(&mut stream);
+        let salt = random_salt();
+        let greeting = Greeting {
+            salt,
+            capabilities: inner.capabilities & Capabilities::RELAYED | own(),
+            plugin: CACHING_SHA2.to_owned(),
+            ..inner.clone()
+        };
+        packets.write(&greeting.to_payload()).await?;
+        let response =
+            HandshakeResponse::parse(&packets.read().await?).map_err(StreamError::from)?;
+        let answered = answer(&mut packets, &response, salt).await?;
+        let right = response.user == user.as_bytes() && answered.is_right(password);
+        if !right {
+            let name = String::from_utf8_lossy(&response.user).into_owned();
+            let reason = "the console's user and password are admin.user and admin.password \
+                          of proxy.toml"
+                .to_owned();
+            let error = ClientError::CannotLogIn { user: name.clone(), reason };
+            packets.write(&error.to_payload()).await?;
+            return Err(NotAdmitted::Denied(name));
+        }
+        if answered.plugin == CACHING_SHA2 && !answered.token.is_empty() {
+            packets.write(&[1, 3]).await?;
+        }
+        Ok((response, packets.next_seq()))
+    };
+    let heard = tokio::time::timeout(timeout, hearing).await;
+    let result = heard.map_err(|_| NotAdmitted::Timeout(timeout)).and_then(|heard| heard);
+    match result {
+        Ok((response, seq)) => Ok(Admitted { stream, response, seq }),
+        Err(error) => {
+            let _ = stream.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+fn own() -> Capabilities {
+    Capabilities::PROTOCOL_41
+        | Capabilities::SECURE_CONNECTION
+        | Capabilities::PLUGIN_AUTH
+        | Capabilities::PLUGIN_AUTH_LENENC
+}
+
+/// A plugin's answer.
+struct Answered {
+    plugin: String,
+    token: Vec<u8>,
+    salt: Salt,
+}
+
+impl Answered {
+    fn is_right(&self, password: &str) -> bool {
+        if self.token.is_empty() || password.is_empty() {
+            return self.token.is_empty() && password.is_empty();
+        }
+        let password = password.as_bytes();
+        match self.plugin.as_str() {
+            CACHING_SHA2 => sha2_matches(&self.token, &self.salt, &sha2_stage2(password)),
+            _ => self.token == native_token_of_password(password, &self.salt),
+        }
+    }
+}
+
+/// The client's answer with a plugin that both sides have.
+async fn answer(
+    packets: &mut PacketStream<&mut Stream>,
+    response: &HandshakeResponse,
+    salt: Salt,
+) -> Result<Answered, StreamError> {
+    let plugin = response.plugin.as_deref().unwrap_or(NATIVE);
+    if matches!(plugin, NATIVE | CACHING_SHA2) {
+        let token = response.token.strip_suffix(&[0]).filter(|rest| rest.is_empty());
+        let token = token.unwrap_or(&response.token).to_vec();
+        return Ok(Answered { plugin: plugin.to_owned(), token, salt });
+    }
+    let salt = random_salt();
+    packets.write(&AuthSwitch { plugin: CACHING_SHA2.to_owned(), salt }.to_payload()).await?;
+    let token = packets.read().await?;
+    Ok(Answered { plugin: CACHING_SHA2.to_owned(), token, salt })
+}

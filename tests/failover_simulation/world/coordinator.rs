@@ -1,0 +1,214 @@
+//! What a proxy's coordinator does in the model: it drives the machine and carries out its orders,
+//! those to one server one after the other.
+
+use std::time::{Duration, Instant};
+
+use tandem::failover::{Action, Event, Order, OrderFailure, OrderResult};
+use tandem::routing::Writer;
+use tandem::topology::{Term, UnreachableKind};
+
+use super::{Happening, TROUBLE_ENDS, World};
+use crate::cluster::Millis;
+
+impl World {
+    pub(super) fn instant(&self, at: Millis) -> Instant {
+        self.base + Duration::from_millis(at)
+    }
+
+    pub(super) fn deadline(&self, proxy: usize) -> Option<Millis> {
+        let at = self.proxies[proxy].machine.next_deadline()?;
+        // rounded up, or it would be reached a moment too early
+        Some((at - self.base).as_micros().div_ceil(1000) as Millis)
+    }
+
+    pub(super) fn arm(&mut self, proxy: usize) {
+        let life = self.proxies[proxy].life;
+        let Some(at) = self.deadline(proxy) else {
+            return;
+        };
+        if self.proxies[proxy].deadline.is_none_or(|armed| at < armed) {
+            self.proxies[proxy].deadline = Some(at);
+            self.at(at.max(self.now), Happening::Deadline { proxy, life });
+        }
+    }
+
+    pub(super) fn step(&mut self, proxy: usize, event: Event) {
+        self.steps += 1;
+        let ticked = matches!(event, Event::DeadlineReached);
+        let now = self.instant(self.now);
+        let actions = self.proxies[proxy].machine.step(now, event);
+        if ticked {
+            let next = self.proxies[proxy].machine.next_deadline();
+            assert!(next.is_none_or(|next| next > now), "a reached deadline is asked for again");
+        }
+        let counter = &mut self.proxies[proxy].steps_now;
+        *counter = if counter.0 == self.now { (self.now, counter.1 + 1) } else { (self.now, 1) };
+        assert!(counter.1 < 50, "a busy loop");
+        for action in actions {
+            match action {
+                Action::Publish(table) => self.published(proxy, table.generation, &table.writer),
+                Action::Run { id, order } => {
+                    self.say(|| format!("p{proxy} order {}: {order:?}", id.0));
+                    let server = order.server().index();
+                    self.proxies[proxy].queues[server].push_back((id, order));
+                    if self.proxies[proxy].queues[server].len() == 1 {
+                        self.send_order(proxy, server);
+                    }
+                }
+                Action::Probe(server) => self.probe(proxy, server.index()),
+                Action::Record(transition) => {
+                    let (from, to) = (transition.from, transition.to);
+                    self.say(|| format!("p{proxy} {from} -> {to}: {}", transition.reason));
+                }
+            }
+        }
+        self.arm(proxy);
+    }
+
+    fn published(&mut self, proxy: usize, generation: u64, writer: &Writer) {
+        assert!(generation > self.proxies[proxy].generation, "the generation must grow");
+        self.proxies[proxy].generation = generation;
+        if let Writer::Active(server) = writer {
+            let told = self.proxies[proxy].told_open[server.index()];
+            assert!(told.is_some_and(|(_, open)| open), "a writer that nobody saw open");
+        }
+    }
+
+    fn send_order(&mut self, proxy: usize, server: usize) {
+        let life = self.proxies[proxy].life;
+        let began = self.now;
+        let latency = 1 + self.below(3);
+        self.after(latency, Happening::OrderActs { proxy, server, life, began });
+    }
+
+    /// The order at the head of the queue arrives at its server, or does not.
+    pub(super) fn act(&mut self, proxy: usize, server: usize, life: u32, began: Millis) {
+        if self.proxies[proxy].life != life {
+            return;
+        }
+        let Some((_, order)) = self.proxies[proxy].queues[server].front().cloned() else {
+            return;
+        };
+        let result = match self.reach(proxy, server) {
+            Ok(()) => match self.carry_out(proxy, server, &order, began) {
+                Some(result) => result,
+                None => {
+                    self.after(5, Happening::OrderActs { proxy, server, life, began });
+                    return;
+                }
+            },
+            // Connecting takes a while to be given up; it may thaw meanwhile.
+            Err(UnreachableKind::Silent) if self.now < began + 1000 => {
+                self.after(20, Happening::OrderActs { proxy, server, life, began });
+                return;
+            }
+            Err(kind) => OrderResult::Failed(OrderFailure::Unreachable(kind.to_string())),
+        };
+        // The connection may break just when the answer is on its way.
+        let lost = self.now < TROUBLE_ENDS && self.below(40) == 0;
+        let unreachable = || OrderResult::Failed(OrderFailure::Unreachable("lost".to_owned()));
+        let result = if lost { unreachable() } else { result };
+        self.proxies[proxy].results[server] = Some(result);
+        let latency = self.below(3);
+        self.after(latency, Happening::OrderEnds { proxy, server, life });
+    }
+
+    fn carry_out(
+        &mut self,
+        proxy: usize,
+        server: usize,
+        order: &Order,
+        began: Millis,
+    ) -> Option<OrderResult> {
+        let superseded = |world: &Self, term: Term| {
+            let (highest, active) = world.cluster.highest_term(server)?;
+            (highest > term.0).then(|| OrderResult::Superseded {
+                term: Term(highest),
+                active: format!("m{}", active + 1),
+            })
+        };
+        Some(match order {
+            Order::Fence { .. } => {
+                self.cluster.servers[server].read_only = true;
+                OrderResult::Done
+            }
+            Order::CatchUp { timeout, .. } => {
+                let state = &self.cluster.servers[server];
+                let goal = *self.proxies[proxy].goals[server].get_or_insert(state.received);
+                if state.executed >= goal.min(state.received) {
+                    OrderResult::Done
+                } else if !state.applying {
+                    OrderResult::Failed(OrderFailure::ApplierStopped("1062".to_owned()))
+                } else if self.now >= began + timeout.as_millis() as Millis {
+                    OrderResult::Failed(OrderFailure::TimedOut("some are left".to_owned()))
+                } else {
+                    return None;
+                }
+            }
+            Order::StopReceiving { .. } => {
+                self.cluster.servers[server].receiving = false;
+                OrderResult::Done
+            }
+            Order::StartReceiving { .. } => {
+                self.cluster.start_receiving(server);
+                OrderResult::Done
+            }
+            Order::Promote { seen, .. } => {
+                if let Some(result) = superseded(self, *seen) {
+                    return Some(result);
+                }
+                let state = &self.cluster.servers[server];
+                if *seen > Term(0) && !state.receiving {
+                    assert_eq!(
+                        state.received, state.executed,
+                        "promoted with received events that were not executed"
+                    );
+                }
+                let term = self.cluster.insert_term(server, seen.0);
+                self.promotions += 1;
+                // Dies between the term and the door, now and then.
+                if self.now < TROUBLE_ENDS && self.below(30) == 0 {
+                    return Some(OrderResult::Failed(OrderFailure::Unreachable("lost".into())));
+                }
+                self.cluster.servers[server].read_only = false;
+                OrderResult::Promoted(Term(term))
+            }
+            Order::Open { term, .. } => {
+                if let Some(result) = superseded(self, *term) {
+                    return Some(result);
+                }
+                self.cluster.servers[server].read_only = false;
+                OrderResult::Done
+            }
+        })
+    }
+
+    pub(super) fn end_order(&mut self, proxy: usize, server: usize) {
+        let state = &mut self.proxies[proxy];
+        state.goals[server] = None;
+        let (Some((id, order)), Some(result)) =
+            (state.queues[server].pop_front(), state.results[server].take())
+        else {
+            return;
+        };
+        match (&order, &result) {
+            (Order::Promote { .. }, OrderResult::Promoted(_))
+            | (Order::Open { .. }, OrderResult::Done) => {
+                state.told_open[server] = Some((self.now, true));
+            }
+            (Order::Fence { .. }, OrderResult::Done) => {
+                state.told_open[server] = Some((self.now, false));
+            }
+            _ => {}
+        }
+        if !state.queues[server].is_empty() {
+            self.send_order(proxy, server);
+        }
+        self.say(|| format!("p{proxy} answer {}: {result:?}", id.0));
+        self.step(proxy, Event::OrderFinished { id, result: result.clone() });
+        // Every tenth answer is given twice.
+        if self.below(10) == 0 {
+            self.step(proxy, Event::OrderFinished { id, result });
+        }
+    }
+}
