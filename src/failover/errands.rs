@@ -218,8 +218,11 @@ impl Errands {
     }
 }
 
-/// Whether the receiver of the pair was stopped by an order, and not by an error.
+/// Whether the receiver of the pair was stopped by an order, and not by an error. An error of the
+/// client library (2000 to 2999: refused, lost connection) stops no receiver, it tries again; but
+/// it stays in the status of one that was stopped meanwhile, as in every failover.
 fn is_stopped(cx: &Context, (receiver, source): (ServerId, ServerId)) -> bool {
-    channel_from(&cx.topology, receiver, source)
-        .is_some_and(|channel| channel.io == ThreadState::No && channel.io_error.0 == 0)
+    channel_from(&cx.topology, receiver, source).is_some_and(|channel| {
+        channel.io == ThreadState::No && matches!(channel.io_error.0, 0 | 2000..=2999)
+    })
 }

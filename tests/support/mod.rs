@@ -1,0 +1,82 @@
+//! A pair of real servers with a proxy in front, for the suites that need one.
+
+#![allow(dead_code, unreachable_pub)] // each suite uses its own part of it
+
+use std::time::Duration;
+
+use tandem::app::App;
+use tandem::config::Config;
+use tandem::sandbox::{Sandbox, SandboxOptions};
+use tandem::topology::ServerAddress;
+
+/// Servers and proxy. Dropping it ends both.
+pub struct Stack {
+    pub app: App,
+    pub sandbox: Sandbox,
+}
+
+/// An address on a free port.
+pub fn any_port() -> ServerAddress {
+    ServerAddress::Tcp { host: "127.0.0.1".into(), port: 0 }
+}
+
+impl Stack {
+    /// A pair with the default settings.
+    pub async fn start() -> Self {
+        Self::start_with(SandboxOptions::default(), |_| {}).await
+    }
+
+    /// A pair of this kind, and a proxy with these settings.
+    pub async fn start_with(options: SandboxOptions, set: impl FnOnce(&mut Config)) -> Self {
+        let sandbox = Sandbox::start(options).await.expect("a pair of servers");
+        let mut config = config_for(&sandbox);
+        set(&mut config);
+        let app = App::start(config).expect("a proxy");
+        let stack = Self { app, sandbox };
+        stack.await_active(None).await;
+        stack
+    }
+
+    /// The port for applications.
+    pub fn port(&self) -> u16 {
+        match &self.app.listening()[0] {
+            ServerAddress::Tcp { port, .. } => *port,
+            ServerAddress::Unix(_) => panic!("not TCP"),
+        }
+    }
+
+    /// The application's options for mysql_async, through the proxy.
+    pub fn opts(&self) -> mysql_async::Opts {
+        mysql_async::Opts::from_url(&self.sandbox.url(self.port())).expect("a URL")
+    }
+
+    /// A connection of the application's, through the proxy.
+    pub async fn connect(&self) -> mysql_async::Conn {
+        mysql_async::Conn::new(self.opts()).await.expect("a login")
+    }
+
+    /// Waits until somebody, or the one with this name, is active.
+    pub async fn await_active(&self, name: Option<&str>) {
+        let mut routes = self.app.handles().routes.clone();
+        let waiting = routes.wait_for(|table| {
+            table
+                .active()
+                .is_some_and(|active| name.is_none_or(|name| table.servers.name(active) == name))
+        });
+        tokio::time::timeout(Duration::from_secs(30), waiting)
+            .await
+            .unwrap_or_else(|_| panic!("{name:?} did not become active within 30 s"))
+            .expect("the proxy runs");
+    }
+}
+
+/// A configuration for a proxy before this sandbox, on free ports.
+pub fn config_for(sandbox: &Sandbox) -> Config {
+    let mut config = Config::new(sandbox.configured());
+    config.listen = vec![any_port()];
+    config.monitor.user = sandbox.monitor().user.clone();
+    config.monitor.password = sandbox.monitor().password.clone();
+    config.admin.console = Some(any_port());
+    config.admin.http = Some(any_port());
+    config
+}
