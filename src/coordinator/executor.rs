@@ -9,14 +9,14 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::catch_up::catch_up;
-use super::failure::not_connected;
+use super::failure::{failure, not_connected};
 use super::fence::fence;
 use super::promotion::{Decision, open, promote};
 use super::receiving::{From, start_receiving, stop_receiving};
-use super::semi_sync::{Switch, restore};
+use super::semi_sync::{Switch, release_applier, restore};
 use super::warm::WarmConnections;
 use crate::failover::{Order, OrderFailure, OrderResult};
-use crate::monitor::Connection;
+use crate::monitor::{Connection, Privilege};
 use crate::topology::{Role, ServerId, Topology};
 
 /// Something that carries orders out. The real one writes SQL; tests have a scripted one.
@@ -110,7 +110,13 @@ impl SqlExecutor {
         };
         match order {
             Order::Fence { .. } => fence(connection).await?,
-            Order::CatchUp { timeout, .. } => catch_up(connection, *timeout).await?,
+            Order::CatchUp { server, timeout } => {
+                let name = servers.name(*server);
+                let released = release_applier(connection, name, around.peers_answer).await;
+                let refused = |error| failure(error, connection, Privilege::SemiSync);
+                self.remember(*server, released.map_err(refused)?);
+                catch_up(connection, *timeout).await?;
+            }
             Order::StopReceiving { source, .. } => {
                 stop_receiving(connection, from(*source)).await?;
             }
