@@ -223,6 +223,13 @@ impl Errands {
 /// it stays in the status of one that was stopped meanwhile, as in every failover.
 fn is_stopped(cx: &Context, (receiver, source): (ServerId, ServerId)) -> bool {
     channel_from(&cx.topology, receiver, source).is_some_and(|channel| {
-        channel.io == ThreadState::No && matches!(channel.io_error.0, 0 | 2000..=2999)
+        channel.io == ThreadState::No && (channel.io_error.0 == 0 || is_retried(channel.io_error.0))
     })
+}
+
+/// Whether a receiver tries again after this error, so that one that does not run was stopped while
+/// it tried: what it could not reach is told by the client library's own codes (2000 to 2999), a
+/// server that has no room or is going down by 1040, 1053 and 1203.
+fn is_retried(code: u16) -> bool {
+    matches!(code, 2000..=2999 | 1040 | 1053 | 1203)
 }
