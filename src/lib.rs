@@ -20,12 +20,14 @@
 //! | 4 | [`pair`] | makes servers slaves of each other |
 //! | 5 | [`coordinator`] | drives the machine, carries out its orders as SQL |
 //! | 6 | [`sandbox`] | real servers in a private directory, for the demo, tests and benches |
+//! | 8 | [`demo`] | a failover of real servers, shown and accounted for |
 
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod console;
 pub mod coordinator;
+pub mod demo;
 pub mod failover;
 pub mod http;
 pub mod listener;

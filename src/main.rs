@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tandem::cli::{self, Command};
-use tandem::{app, config, logging};
+use tandem::{app, config, demo, logging};
 
 fn main() -> ExitCode {
     match run(cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("tandem: {error}");
             ExitCode::FAILURE
@@ -16,18 +16,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { config } => {
             let config = config::load(config.as_deref().map(Path::new), std::env::vars_os())?;
             logging::init(&config.log)?;
-            Ok(app::run(config)?)
+            app::run(config)?;
         }
         Command::Config { config } => {
             let config = config::load(config.as_deref().map(Path::new), std::env::vars_os())?;
             print!("{}", config::render(&config));
-            Ok(())
         }
-        Command::Demo(_) => anyhow::bail!("wait"),
+        Command::Demo(options) => return Ok(demo::run(options)?),
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -17,7 +17,8 @@ const LAYERS: &[&[&str]] = &[
     &["session", "monitor", "pair"],
     &["coordinator", "listener"],
     &["console", "http", "sandbox"],
-    &["app", "cli", "demo"],
+    &["app", "cli"],
+    &["demo"],
     &["main"],
 ];
 

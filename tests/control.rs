@@ -562,3 +562,32 @@ async fn a_semi_synchronous_survivor_does_not_wait_for_the_dead() {
     executor.received_again(M2).await;
     assert_eq!(rig.value::<u8>(M2, "SELECT @@rpl_semi_sync_master_enabled").await, 1);
 }
+
+/// What a standby applies goes to its own binary log, and waits there for the dead master's
+/// acknowledgement: catching up must not.
+#[tokio::test]
+async fn a_semi_synchronous_standby_catches_up_without_the_dead() {
+    let mut rig = Rig::start(true).await;
+    let executor = rig.executor("here:1");
+    for server in [M1, M2] {
+        rig.root(server, "SET GLOBAL rpl_semi_sync_master_timeout=3600000").await;
+    }
+    rig.root(M1, "CREATE TABLE app.t (id INT PRIMARY KEY)").await;
+    let count = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 't'";
+    while rig.value::<u8>(M2, count).await == 0 {}
+    // M2 receives the row and cannot apply it before M1 is gone.
+    let mut lock = rig.sandbox.server(1).root_connection().await.expect("root's login");
+    lock.query_drop("LOCK TABLES app.t READ").await.expect("locked");
+    rig.root(M1, "INSERT INTO app.t VALUES (1)").await;
+    rig.sandbox.server_mut(0).kill().await.expect("killed");
+    lock.query_drop("UNLOCK TABLES").await.expect("unlocked");
+    let gone = Surroundings { source_server_id: Some(1), peers_answer: false };
+    let done = executor.carry_out(&catch_up(M2, PATIENCE), gone).await;
+    assert_eq!(done, OrderResult::Done);
+    assert_eq!(rig.value::<u8>(M2, "SELECT COUNT(*) FROM app.t").await, 1);
+
+    rig.sandbox.server_mut(0).restart().await.expect("restarted");
+    rig.sandbox.await_replication().await.expect("both threads run");
+    executor.received_again(M2).await;
+    assert_eq!(rig.value::<u8>(M2, "SELECT @@rpl_semi_sync_master_enabled").await, 1);
+}

@@ -55,7 +55,6 @@ pub(super) async fn run(
 
 struct Plane {
     handles: Handles,
-    metrics: Arc<Metrics>,
     workers: Workers,
     threads: Vec<std::thread::JoinHandle<()>>,
     tasks: JoinSet<()>,
@@ -117,9 +116,9 @@ impl Plane {
         tasks.spawn(Arc::clone(&shared).follow_routes());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (workers, threads) = Workers::start(cores, &shared)?;
-        let handles = Handles { routes, topology, status, journal, sessions: shared };
-        tasks.spawn(measuring::measure(handles.clone(), Arc::clone(&metrics)));
-        Ok(Self { handles, metrics, workers, threads, tasks, _monitor: monitor })
+        let handles = Handles { routes, topology, status, journal, sessions: shared, metrics };
+        tasks.spawn(measuring::measure(handles.clone()));
+        Ok(Self { handles, workers, threads, tasks, _monitor: monitor })
     }
 
     fn listen(&self, sockets: Vec<Listener>) -> JoinSet<()> {
@@ -140,7 +139,7 @@ impl Plane {
             let handles = console::Handles {
                 routing: self.handles.routes.clone(),
                 topology: self.handles.topology.clone(),
-                metrics: Arc::clone(&self.metrics),
+                metrics: Arc::clone(&self.handles.metrics),
                 settings: config::settings(config).into(),
                 admin: config.admin.user.clone(),
                 sessions: Arc::new(super::console_door::Sessions(self.handles.clone())),
@@ -153,7 +152,7 @@ impl Plane {
             let handles = http::Handles {
                 routing: self.handles.routes.clone(),
                 topology: self.handles.topology.clone(),
-                metrics: Arc::clone(&self.metrics),
+                metrics: Arc::clone(&self.handles.metrics),
             };
             self.tasks.spawn(async move {
                 if let Err(error) = serve_http(listener, handles).await {

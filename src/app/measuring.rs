@@ -8,7 +8,8 @@ use crate::routing::RoutingTable;
 use crate::topology::{Outcome, Topology, UnreachableKind};
 
 /// Keeps the metrics up to date until the coordinator ends.
-pub(super) async fn measure(mut handles: Handles, metrics: Arc<Metrics>) {
+pub(super) async fn measure(mut handles: Handles) {
+    let metrics = Arc::clone(&handles.metrics);
     let mut probes = Probes::default();
     let mut recorded = 0;
     loop {

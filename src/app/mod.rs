@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::coordinator::Journal;
 use crate::failover::Status;
 use crate::listener::{BindError, Listener};
+use crate::metrics::Metrics;
 use crate::routing::RoutingTable;
 use crate::session::Shared;
 use crate::topology::{ServerAddress, Topology};
@@ -68,6 +69,8 @@ pub struct Handles {
     pub journal: Arc<Journal>,
     /// The sessions.
     pub sessions: Arc<Shared>,
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The sockets of a proxy, bound before anything starts.

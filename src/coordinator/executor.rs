@@ -13,7 +13,7 @@ use super::failure::not_connected;
 use super::fence::fence;
 use super::promotion::{Decision, open, promote};
 use super::receiving::{Sender, start_receiving, stop_receiving};
-use super::semi_sync::{Switch, restore};
+use super::semi_sync::{Switch, release, restore};
 use super::warm::WarmConnections;
 use crate::failover::{Order, OrderFailure, OrderResult};
 use crate::monitor::Connection;
@@ -110,7 +110,12 @@ impl SqlExecutor {
         };
         match order {
             Order::Fence { .. } => fence(connection).await?,
-            Order::CatchUp { timeout, .. } => catch_up(connection, *timeout).await?,
+            Order::CatchUp { server, timeout } => {
+                let name = servers.name(*server);
+                let switch = release(connection, name, around.peers_answer).await?;
+                self.remember(*server, switch);
+                catch_up(connection, *timeout).await?;
+            }
             Order::StopReceiving { source, .. } => {
                 stop_receiving(connection, from(*source)).await?;
             }

@@ -2,7 +2,9 @@
 //!
 //! Both members of a semi-synchronous pair are master and slave. When one dies, every commit on the
 //! other waits for an acknowledgement until `rpl_semi_sync_master_timeout`, and so would the INSERT
-//! of the term itself. Tried on MariaDB 10.11 with a commit already waiting:
+//! of the term itself, and before it the commits of the applier that is to catch up (they are
+//! passed on, `log_slave_updates`, and wait like a client's). Tried on MariaDB 10.11 with a commit
+//! already waiting:
 //!
 //! | statement on the survivor | other killed | other frozen |
 //! |---|---|---|
@@ -16,6 +18,8 @@
 
 use tracing::{info, warn};
 
+use super::failure::failure;
+use crate::failover::OrderFailure;
 use crate::monitor::{Answers, Columns, Connection, ConnectionError, Privilege};
 
 /// What to ask, as the answers that [`SemiSync::read`] takes.
@@ -95,6 +99,26 @@ impl SemiSync {
                 Ok(None)
             }
         }
+    }
+}
+
+/// Lets a server go on alone if its commits would hang: those of its applier, too. They go to its own
+/// binary log, and wait for the acknowledgement of the dead like anybody's, so that a standby would
+/// catch up only after the timeout.
+pub(super) async fn release(
+    connection: &mut Connection,
+    server: &str,
+    peers_answer: bool,
+) -> Result<Option<Switch>, OrderFailure> {
+    let sets = connection.ask(QUESTIONS).await.and_then(Answers::all);
+    let sets = sets.map_err(|error| failure(error, connection, Privilege::SemiSync))?;
+    let rows = |place: usize| sets.get(place).map_or(&[][..], Vec::as_slice);
+    match SemiSync::read(rows(0), rows(1)) {
+        Some(semi_sync) if semi_sync.would_hang(peers_answer) => semi_sync
+            .release(connection, server)
+            .await
+            .map_err(|error| failure(error, connection, Privilege::SemiSync)),
+        _ => Ok(None),
     }
 }
 
