@@ -23,6 +23,9 @@ pub(super) enum Assignment<'a> {
     Role(&'a [u8]),
     /// `TRANSACTION ...`, as written.
     NextTransaction(&'a [u8]),
+    /// `timestamp = value`, which the server reports as the present time when it is set back; the
+    /// value when it is a literal other than 0.
+    Timestamp(Option<&'a [u8]>),
     /// A system variable, a password, ...: nothing to be remembered from the text.
     Variable,
 }
@@ -37,7 +40,10 @@ pub(super) fn assignments(sql: &[u8], backslash_escapes: bool) -> Vec<Assignment
         }),
         "SET",
     ) {}
-    let body = trim(&sql[tokens.position()..]);
+    let mut body = trim(&sql[tokens.position()..]);
+    // The end of a conditional comment that began before SET.
+    body = trim(body.strip_suffix(b";").unwrap_or(body));
+    body = trim(body.strip_suffix(b"*/").unwrap_or(body));
     parts(body, backslash_escapes).into_iter().map(|part| read(part, backslash_escapes)).collect()
 }
 
@@ -75,11 +81,26 @@ fn read(part: &[u8], backslash_escapes: bool) -> Assignment<'_> {
             word if word.is("CHARACTER") => Assignment::Names(part),
             word if word.is("ROLE") => Assignment::Role(part),
             word if word.is("TRANSACTION") => Assignment::NextTransaction(part),
+            word if word.is("TIMESTAMP") => timestamp(part, tokens),
+            word if word.is("SESSION") || word.is("LOCAL") => match tokens.next() {
+                Some(Token::Word(word)) if Keyword(word).is("TIMESTAMP") => timestamp(part, tokens),
+                _ => Assignment::Variable,
+            },
             _ => Assignment::Variable,
         },
         Some(Token::Symbol(b'@')) => user_variable(part, tokens),
         _ => Assignment::Variable,
     }
+}
+
+/// What follows `timestamp`.
+fn timestamp<'a>(part: &'a [u8], mut tokens: Tokens<'a>) -> Assignment<'a> {
+    if !matches!(tokens.next(), Some(Token::Symbol(b'=' | Token::EQUALS))) {
+        return Assignment::Variable;
+    }
+    let value = trim(&part[tokens.position()..]);
+    let literal = value.first().is_some_and(|b| (b'1'..=b'9').contains(b)) && is_literal(tokens);
+    Assignment::Timestamp(literal.then_some(value))
 }
 
 /// `@name`, `@'name'`, or `@@variable`, which is none.
@@ -168,11 +189,36 @@ fn names(tokens: Tokens<'_>) -> Vec<Vec<u8>> {
     names
 }
 
-/// The name in `PREPARE name FROM`, `DEALLOCATE PREPARE name`, `DROP PREPARE name`.
+/// Whether the statement is LOAD DATA or LOAD XML.
+pub(super) fn is_load(mut tokens: Tokens<'_>) -> bool {
+    is_word(tokens.next(), "LOAD")
+}
+
+/// The text behind FROM in `PREPARE name FROM 'text'`, without its quotes; `None` when it comes from
+/// a variable.
+pub(super) fn prepared_text(mut tokens: Tokens<'_>) -> Option<Vec<u8>> {
+    while !is_word(Some(tokens.next()?), "FROM") {}
+    match tokens.next()? {
+        Token::Text(text) if text.len() >= 2 && text[0] != b'`' => {
+            let mut out = Vec::with_capacity(text.len());
+            let mut bytes = text[1..text.len() - 1].iter().copied().peekable();
+            while let Some(byte) = bytes.next() {
+                if byte == text[0] && bytes.peek() == Some(&byte) {
+                    bytes.next();
+                }
+                out.push(byte);
+            }
+            Some(out)
+        }
+        _ => None,
+    }
+}
+
+/// The name in `PREPARE name FROM`, `EXECUTE name`, `DEALLOCATE PREPARE name`, `DROP PREPARE name`.
 pub(super) fn prepared_name(mut tokens: Tokens<'_>) -> Option<Vec<u8>> {
     let first = tokens.next();
     let mut name = tokens.next()?;
-    if !is_word(first, "PREPARE") {
+    if !is_word(first, "PREPARE") && !is_word(first, "EXECUTE") {
         name = tokens.next()?;
     }
     match name {
@@ -203,7 +249,8 @@ mod tests {
             read_all("SET NAMES utf8mb4 COLLATE utf8mb4_bin"),
             [Assignment::Names(b"NAMES utf8mb4 COLLATE utf8mb4_bin")]
         );
-        assert_eq!(read_all("/*!40101 set names 'latin1' */;").len(), 1);
+        let conditional = read_all("/*!40101 set names 'latin1' */;");
+        assert_eq!(conditional, [Assignment::Names(b"names 'latin1'")]);
     }
 
     #[test]

@@ -48,8 +48,11 @@ pub(super) enum ConnectFailure {
     Unreachable(UnreachableKind, String),
     /// It refused the login, or the connection. The payload of its ERR.
     Refused(Vec<u8>),
-    /// It wants something of the login that Tandem cannot give.
+    /// It wants something of the login that Tandem cannot give, or offers less than the client has
+    /// been promised.
     Unsupported(String),
+    /// It is not the active one any more.
+    Replaced(String),
 }
 
 impl From<StreamError> for ConnectFailure {
@@ -164,6 +167,12 @@ async fn log_in(
     greeting: &Greeting,
     login: &Login,
 ) -> Result<Vec<u8>, ConnectFailure> {
+    let promised = login.capabilities & Capabilities::SHAPING;
+    if !greeting.capabilities.has(promised) {
+        return Err(ConnectFailure::Unsupported(
+            "the master offers less of the protocol than the client was promised".to_owned(),
+        ));
+    }
     let mut plugin = login.credential.plugin(&greeting.plugin).to_owned();
     let mut salt = greeting.salt;
     let response = HandshakeResponse {

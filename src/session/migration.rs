@@ -25,7 +25,8 @@ use crate::wire::{ChangeUser, ErrorPacket, Header, PacketStream, StreamError, pu
 /// What Tandem wants to be told of every session: which system variables changed, and that
 /// something else did. The schema is reported by default.
 const TRACK: &[u8] =
-    b"\x03SET SESSION session_track_system_variables = '*', session_track_state_change = ON";
+    b"\x03SET SESSION session_track_system_variables = '*', session_track_state_change = ON, \
+      session_track_schema = ON";
 
 /// Between two attempts to log in to a master that is said to be active and does not let us in.
 const RETRY: Duration = Duration::from_millis(50);
@@ -47,7 +48,7 @@ impl Relay {
                 continue;
             };
             let server = table.servers.get(active);
-            match self.connect(server).await {
+            match self.connect(server).await? {
                 Ok(Accepted { mut backend, ok, status }) => {
                     ask_for_tracking(&mut backend);
                     self.state = SessionState::new(self.login.schema.clone(), status);
@@ -102,10 +103,10 @@ impl Relay {
                     return Ok(Ok(())); // the client has to be told first
                 }
             }
-            match self.move_to(table.servers.get(active)).await? {
-                Ok(()) => break,
-                Err(Some(error)) => return Ok(Err(error)),
-                Err(None) => {}
+            // Whoever was active when the login began may not be when it ends: the table is looked
+            // at again in either case.
+            if let Err(Some(error)) = self.move_to(table.servers.get(active)).await? {
+                return Ok(Err(error));
             }
         }
         self.current.held = None;
@@ -120,7 +121,7 @@ impl Relay {
         server: &Server,
     ) -> Result<Result<(), Option<ClientError>>, SessionEnd> {
         self.login.schema = self.state.schema.clone();
-        let accepted = match self.connect(server).await {
+        let accepted = match self.connect(server).await? {
             Ok(accepted) => accepted,
             Err(ConnectFailure::Refused(packet)) if !is_overloaded(&packet) => {
                 return self.not_restored(server, words_of(&packet)).await.map(Err);
@@ -167,11 +168,27 @@ impl Relay {
             .is_some_and(|(server, id)| server == backend.server && backend.thread_id > id)
     }
 
-    async fn connect(&mut self, server: &Server) -> Result<Accepted, ConnectFailure> {
-        // The permit can only fail when the semaphore is closed, which nobody does.
-        let _permit = self.shared.logins.acquire().await.ok();
+    /// Logs in to a server, for as long as it is the active one and the client is there.
+    async fn connect(
+        &mut self,
+        server: &Server,
+    ) -> Result<Result<Accepted, ConnectFailure>, SessionEnd> {
         self.logins += 1;
-        Backend::connect(server, &self.login, self.logins, self.shared.connect_timeout).await
+        let (shared, login, number) = (self.shared.clone(), self.login.clone(), self.logins);
+        let connecting = async {
+            // The permit can only fail when the semaphore is closed, which nobody does.
+            let _permit = shared.logins(server.id).acquire().await.ok();
+            Backend::connect(server, &login, number, shared.connect_timeout).await
+        };
+        let mut routes = shared.routes();
+        tokio::select! {
+            connected = connecting => Ok(connected),
+            _ = routes.wait_for(|table| table.active() != Some(server.id)) => {
+                let detail = "another master is active now".to_owned();
+                Ok(Err(ConnectFailure::Replaced(detail)))
+            }
+            end = poll_fn(|cx| self.poll_end(cx)) => Err(end),
+        }
     }
 
     /// The active master cannot be reached, or has no room: wait for a new table or a little while.
@@ -188,7 +205,7 @@ impl Relay {
                 reason
             }
             ConnectFailure::Refused(packet) => words_of(&packet),
-            ConnectFailure::Unsupported(reason) => reason,
+            ConnectFailure::Unsupported(reason) | ConnectFailure::Replaced(reason) => reason,
         };
         let waited = self.wait(Some(RETRY)).await?;
         Ok(waited.err().map(|()| ClientError::NotAccepted { server: server.name.clone(), reason }))
@@ -325,20 +342,24 @@ impl Relay {
             return Ok(());
         };
         self.release_backend().await;
-        if let Err(SessionEnd::StateLost(blocker)) = self.lost(server) {
-            let from = self.shared.table().servers.name(server).to_owned();
-            let packet = self.as_answer(&ClientError::StateLost { from, blocker }.to_payload());
-            self.to_client(&packet).await?;
-            return Err(SessionEnd::StateLost(blocker));
-        }
-        Ok(())
+        let Err(end) = self.lost(server) else { return Ok(()) };
+        let from = self.shared.table().servers.name(server).to_owned();
+        let error = match end {
+            SessionEnd::StateLost(blocker) => ClientError::StateLost { from, blocker },
+            _ => ClientError::OutcomeUnknown { from },
+        };
+        let packet = self.as_answer(&error.to_payload());
+        self.to_client(&packet).await?;
+        Err(end)
     }
 
     /// Says goodbye to the server, so that it does not count the connection as broken off. It need
-    /// not hear it.
+    /// not hear it, and must not where it would take it for the end of something else.
     pub(super) async fn release_backend(&mut self) {
         self.entry.set_server(None);
-        if let Some(mut backend) = self.backend.take() {
+        if let Some(mut backend) = self.backend.take()
+            && !self.half_sent
+        {
             let quit = backend.stream.write_all(&[1, 0, 0, 0, 1]);
             let _ = tokio::time::timeout(Duration::from_millis(100), quit).await;
         }
@@ -442,9 +463,10 @@ impl From<StreamError> for NotRestored {
     }
 }
 
-/// Whether a server has no room now: too many connections, in all or of this user.
+/// Whether a server has no room now: too many connections, in all or of this user; going down,
+/// offline, or tired of this host.
 fn is_overloaded(packet: &[u8]) -> bool {
-    matches!(ErrorPacket::code_of(packet), Some(1040 | 1203 | 1226))
+    matches!(ErrorPacket::code_of(packet), Some(1040 | 1053 | 1129 | 1203 | 1226 | 3032))
 }
 
 fn words_of(packet: &[u8]) -> String {

@@ -22,6 +22,7 @@ mod client_error;
 mod credential;
 mod end;
 mod front_door;
+mod functions;
 mod login;
 mod migration;
 mod prepared;

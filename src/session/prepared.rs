@@ -16,6 +16,8 @@ use crate::wire::Command;
 pub(super) struct PreparedStatement {
     /// Its text.
     pub(super) sql: Box<[u8]>,
+    /// The schema of then: unqualified names go on to mean it.
+    pub(super) schema: Option<Box<[u8]>>,
     /// What it is.
     pub(super) statement: Statement,
     /// How many parameters it takes.
@@ -144,6 +146,7 @@ mod tests {
     fn statement(login: u64, id: u32) -> PreparedStatement {
         PreparedStatement {
             sql: b"select 1".as_slice().into(),
+            schema: None,
             statement: Statement::UNKNOWN,
             parameters: 0,
             types: Box::default(),

@@ -84,7 +84,8 @@ impl Relay {
         if self.entry.is_killed() {
             return Poll::Ready(Pumped::Killed);
         }
-        if self.shared.generation() > self.generation {
+        // Once all of the answer is here, only the client has to take it.
+        if self.shared.generation() > self.generation && !self.is_answered() {
             return Poll::Ready(Pumped::RoutesChanged);
         }
         Poll::Pending
@@ -279,10 +280,11 @@ impl Relay {
                     self.current.withheld = packet.to_vec();
                     *stop = Some(Pumped::Fenced);
                     keep = 0;
-                } else if code == DEADLOCK {
-                    self.state.transaction_ended();
-                } else if self.current.command == Command::StmtPrepare {
-                    self.state.prepared.refused();
+                } else {
+                    self.state.failed(self.current.statement, code);
+                    if self.current.command == Command::StmtPrepare {
+                        self.state.prepared.refused();
+                    }
                 }
             }
             Told::Prepared(prepared) => self.name_statement(packet, prepared),
@@ -302,11 +304,14 @@ impl Relay {
         strip_session_state(packet)
     }
 
-    /// Whether an error is a fenced master's. 1290 names several options; only `read_only` is a
+    /// Whether an error is a fenced master's, and proves that nothing was executed. 1290 names several options; only `read_only` is a
     /// fence. 1792 is also a session's own READ ONLY transaction, unless the master is no longer
     /// the active one.
     fn is_fenced(&self, code: u16, payload: &[u8]) -> bool {
+        let proof = self.current.statement.is_refused_whole()
+            && self.current.command != Command::StmtBulkExecute;
         match code {
+            _ if !proof => false,
             1290 => ErrorPacket::parse(payload).is_ok_and(|error| {
                 error.message.contains("read-only") || error.message.contains("read_only")
             }),
@@ -326,9 +331,6 @@ impl Relay {
         packet[Header::LEN + 1..Header::LEN + 5].copy_from_slice(&id.to_le_bytes());
     }
 }
-
-/// ER_LOCK_DEADLOCK: the one error that ends a transaction by itself.
-const DEADLOCK: u16 = 1213;
 
 /// Of so many bytes, so many go to the client.
 #[derive(Clone, Copy)]

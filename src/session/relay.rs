@@ -12,6 +12,7 @@
 //! the server, write to the client. Everything else on that path is a look at some bytes.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 
 use super::backend::Backend;
 use super::client_error::ClientError;
@@ -59,6 +60,8 @@ pub(super) struct Relay {
     pub(super) lost_transaction: Option<ServerId>,
     /// It was told, and what the client had sent by then is still to be told the same.
     pub(super) pipelined_was_lost: bool,
+    /// The server has the beginning of something that it will not get the rest of.
+    pub(super) half_sent: bool,
     pub(super) uncounted: Uncounted,
     pub(super) current: Current,
 }
@@ -119,6 +122,8 @@ pub(super) struct Current {
     pub(super) held: Option<Held>,
     /// It was sent to this login and got no answer, though it may be run again.
     pub(super) unanswered_by: Option<(ServerId, u32)>,
+    /// When it was first lost on its way to a server.
+    pub(super) lost_since: Option<Instant>,
 }
 
 impl Current {
@@ -136,6 +141,7 @@ impl Current {
             withheld: Vec::new(),
             held: None,
             unanswered_by: None,
+            lost_since: None,
         }
     }
 }
@@ -240,7 +246,8 @@ impl Relay {
         }
         self.entry.register(cx.waker());
         // What happened before the waker was registered would wake nobody.
-        if self.shared.generation() > self.generation || self.entry.is_killed() {
+        let news = self.shared.generation() > self.generation;
+        if news || self.entry.is_killed() || self.shared.is_shutting_down() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -303,6 +310,9 @@ impl Relay {
 
     /// Notes what went with a master while no command was being carried.
     pub(super) fn lost(&mut self, server: ServerId) -> Result<(), SessionEnd> {
+        if self.state.is_uncertain() {
+            return Err(SessionEnd::OutcomeUnknown);
+        }
         if let Some(blocker) = self.state.loss_blocker() {
             return Err(SessionEnd::StateLost(blocker));
         }
@@ -382,6 +392,7 @@ impl Relay {
         current.need = 0;
         current.held = None;
         current.unanswered_by = None;
+        current.lost_since = None;
     }
 
     /// The length of the command at the front, which is kept.
@@ -407,10 +418,13 @@ impl Relay {
                     continue; // it left a server, and a transaction with it
                 }
             }
-            if !self.statement_is_ready() && !self.make_statement_ready().await? {
-                return self.answer_unknown_statement().await;
+            if !self.statement_is_ready() {
+                if !self.make_statement_ready().await? {
+                    return self.answer_unknown_statement().await;
+                }
+                continue; // it took a while: the table is looked at again
             }
-            if let Err(error) = self.send().await {
+            if let Err(error) = self.send().await? {
                 if self.current.command.is_silent() {
                     let kind = super::backend::kind_of(&error);
                     self.lose_idle_backend(kind, error.to_string())?;
@@ -446,10 +460,10 @@ impl Relay {
 
     /// Writes the command, and what must go before it, to the server.
     #[inline]
-    async fn send(&mut self) -> Result<(), std::io::Error> {
+    async fn send(&mut self) -> Result<io::Result<()>, SessionEnd> {
         let total = self.front_len();
         let Some(backend) = self.backend.as_mut() else {
-            return Err(std::io::ErrorKind::NotConnected.into());
+            return Ok(Err(io::ErrorKind::NotConnected.into()));
         };
         if backend.swallow > 0 {
             self.tracker.start(Command::Query, false);
@@ -459,11 +473,58 @@ impl Relay {
         self.current.failed = false; // it may have been refused elsewhere
         self.entry.set_waiting_since(self.shared.registry.tick());
         if backend.preamble.is_empty() {
-            return backend.stream.write_all(&self.request.bytes()[..total]).await;
+            return self.write_to_server(Bytes::Request(total)).await;
         }
         let mut both = std::mem::take(&mut backend.preamble);
         both.extend_from_slice(&self.request.bytes()[..total]);
-        backend.stream.write_all(&both).await
+        self.write_to_server(Bytes::Own(both)).await
+    }
+
+    /// Writes to the server, unless it is replaced or the session is killed before it takes all.
+    #[inline]
+    pub(super) async fn write_to_server(
+        &mut self,
+        bytes: Bytes,
+    ) -> Result<io::Result<()>, SessionEnd> {
+        let mut sent = 0;
+        poll_fn(|cx| self.poll_write_to_server(cx, &bytes, &mut sent)).await
+    }
+
+    fn poll_write_to_server(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &Bytes,
+        sent: &mut usize,
+    ) -> Poll<Result<io::Result<()>, SessionEnd>> {
+        let Some(backend) = self.backend.as_mut() else {
+            return Poll::Ready(Ok(Err(io::ErrorKind::NotConnected.into())));
+        };
+        let bytes = match bytes {
+            Bytes::Request(len) => &self.request.bytes()[..*len],
+            Bytes::Own(bytes) => bytes,
+        };
+        while *sent < bytes.len() {
+            match Pin::new(&mut backend.stream).poll_write(cx, &bytes[*sent..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(len)) => *sent += len,
+                Poll::Ready(Err(error)) => return Poll::Ready(Ok(Err(error))),
+                Poll::Pending => {
+                    let server = backend.server;
+                    self.entry.register(cx.waker());
+                    if self.entry.is_killed() {
+                        return Poll::Ready(Err(SessionEnd::Killed));
+                    }
+                    if self.shared.generation() > self.generation
+                        && self.shared.table().active().is_some_and(|active| active != server)
+                    {
+                        let replaced = io::Error::other("another master is active now");
+                        return Poll::Ready(Ok(Err(replaced)));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(Ok(())))
     }
 
     /// Passes the answer on, and sees to what the client must not see of it.
@@ -536,9 +597,22 @@ impl Relay {
             Command::Query => {
                 let sql = &self.request.bytes()[Header::LEN + 1..self.front_len()];
                 self.state.executed(self.current.statement, sql);
+                self.keep_tracking();
             }
             Command::StmtExecute | Command::StmtBulkExecute => self.executed_prepared(),
             _ => self.answered_otherwise(),
+        }
+    }
+
+    /// A client that sets what it wants to be told of changes does so for Tandem as well: what Tandem
+    /// needs is asked for again, before the next command.
+    #[inline]
+    pub(super) fn keep_tracking(&mut self) {
+        if self.current.statement.verb == Verb::Set
+            && self.state.take_tracking_changed()
+            && let Some(backend) = self.backend.as_mut()
+        {
+            super::migration::ask_for_tracking(backend);
         }
     }
 
@@ -585,10 +659,11 @@ impl Relay {
             // rolls it back for certain.
             self.release_backend().await;
             self.state.transaction_ended();
+            let verdict = self.state.loss_blocker().map_or(Verdict::RolledBack, Verdict::StateLost);
             // Ours takes the place of the refusal, and its number.
             let seq = Header::read(&self.current.withheld).map_or(1, |header| header.seq);
             self.tracker.begin_after(seq.wrapping_sub(1));
-            return self.conclude(Verdict::RolledBack, server).await;
+            return self.conclude(verdict, server).await;
         }
         let replaced = self.shared.table().active().is_some_and(|active| active != server);
         let waited = if replaced { Ok(()) } else { self.wait_for_routes().await? };
@@ -610,7 +685,7 @@ impl Relay {
     /// The master went while it had the command, or part of it.
     pub(super) async fn lost_in_flight(
         &mut self,
-        error: std::io::Error,
+        error: io::Error,
         delivered: bool,
     ) -> Result<After, SessionEnd> {
         if let Some(backend) = &self.backend {
@@ -632,10 +707,17 @@ impl Relay {
             self.state.transaction_ended();
             self.current.in_transaction = false;
         }
-        let verdict = self.in_flight(delivered).verdict();
+        let mut verdict = self.in_flight(delivered).verdict();
         self.state.transaction_ended();
+        let since = *self.current.lost_since.get_or_insert_with(Instant::now);
         if delivered && verdict == Verdict::RunAgain {
+            // A statement that two masters did not survive is not shown to a third.
+            if self.current.unanswered_by.is_some() {
+                verdict = Verdict::Unknown;
+            }
             self.current.unanswered_by = Some((backend.server, backend.thread_id));
+        } else if verdict == Verdict::RunAgain && since.elapsed() > self.shared.hold {
+            verdict = Verdict::Unknown;
         }
         self.conclude(verdict, backend.server).await
     }
@@ -650,6 +732,7 @@ impl Relay {
             in_transaction: self.current.in_transaction,
             delivered,
             forwarded: self.current.forwarded,
+            uncertain: self.state.is_uncertain(),
             blocker: self.state.loss_blocker(),
         }
     }
@@ -674,8 +757,8 @@ impl Relay {
         match verdict {
             Verdict::RunAgain => return Ok(After::Again),
             Verdict::Done => {
-                let status = StatusFlags(self.state.status().0 & StatusFlags::AUTOCOMMIT.0);
                 let mut ok = Vec::new();
+                let status = self.state.status();
                 put_packet(&mut ok, self.tracker.next_seq(), &OkPacket::plain(status));
                 self.to_client(&ok).await?;
             }
@@ -773,9 +856,9 @@ impl Relay {
         self.lost_transaction = None;
         let from = self.shared.table().servers.name(server).to_owned();
         match statement.verb {
-            Verb::Begin => return Ok(false),
-            Verb::Rollback => {
-                let status = StatusFlags(self.state.status().0 & StatusFlags::AUTOCOMMIT.0);
+            Verb::Begin if statement.is_only(Verb::Begin) => return Ok(false),
+            Verb::Rollback if statement.is_only(Verb::Rollback) => {
+                let status = self.state.status();
                 let ok = self.as_answer(&OkPacket::plain(status));
                 self.request.consume(self.front_len());
                 self.to_client(&ok).await?;
@@ -788,6 +871,15 @@ impl Relay {
         }
         Ok(true)
     }
+}
+
+/// What goes to the server.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    /// So many from the front of the request.
+    Request(usize),
+    /// These.
+    Own(Vec<u8>),
 }
 
 /// Whether a command is answered, or has to be sent (again).

@@ -29,8 +29,9 @@ pub async fn serve(stream: Stream, peer: Option<SocketAddr>, shared: Arc<Shared>
     }
     let entry = shared.registry.open(peer, Instant::now());
     shared.metrics().open.inc();
+    let listed = Listed { shared: &shared, id: entry.id };
     let end = session(stream, &shared, &entry).await;
-    shared.registry.close(entry.id);
+    drop(listed);
     // No span around the session: entering one costs more at every wake-up than the few events of a
     // session are worth. They carry its fields themselves.
     let (reason, detail) = (end.label(), end.detail());
@@ -40,9 +41,20 @@ pub async fn serve(stream: Stream, peer: Option<SocketAddr>, shared: Arc<Shared>
     } else {
         tracing::debug!(session, user, client, reason, detail, "session ended");
     }
-    let metrics = shared.metrics();
-    metrics.open.dec();
-    metrics.ended(reason).inc();
+    shared.metrics().ended(reason).inc();
+}
+
+/// A session's place in the registry, left however the session ends.
+struct Listed<'a> {
+    shared: &'a Shared,
+    id: u32,
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.shared.registry.close(self.id);
+        self.shared.metrics().open.dec();
+    }
 }
 
 async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -> SessionEnd {
@@ -75,6 +87,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         logins: 0,
         lost_transaction: None,
         pipelined_was_lost: false,
+        half_sent: false,
         uncounted: Uncounted::new(shared),
         current: Current::none(),
         login,

@@ -30,9 +30,9 @@ pub struct Shared {
     observations: mpsc::Sender<Observation>,
     generation: AtomicU64,
     shutting_down: AtomicBool,
-    /// Bounds how many sessions log in to a master at the same time after a failover, so that the
-    /// new active is not buried under its own clients.
-    pub(super) logins: Semaphore,
+    /// Bounds how many sessions log in to each master at the same time, so that a new active is not
+    /// buried under its own clients, nor waits for those that still try the old one.
+    logins: Vec<Semaphore>,
     /// Made when a client first asks for it: it takes a while.
     rsa_key: OnceCell<Option<Arc<RsaKey>>>,
     passwords: Mutex<Vec<KnownPassword>>,
@@ -63,6 +63,9 @@ pub struct Channels {
 /// How many sessions log in to a new active at once.
 const PARALLEL_LOGINS: usize = 64;
 
+/// Passwords that are remembered; the oldest are forgotten first and asked for again.
+const KNOWN_PASSWORDS: usize = 1000;
+
 /// For the account table to be read again; it is read at most once a second.
 const REREAD: Duration = Duration::from_millis(1500);
 
@@ -80,6 +83,8 @@ impl Shared {
         metrics: SessionMetrics,
     ) -> Self {
         let generation = channels.routes.borrow().generation;
+        let servers = channels.routes.borrow().servers.len();
+        let logins = (0..servers).map(|_| Semaphore::new(PARALLEL_LOGINS)).collect();
         Self {
             registry: Registry::default(),
             hold,
@@ -91,11 +96,16 @@ impl Shared {
             observations: channels.observations,
             generation: AtomicU64::new(generation),
             shutting_down: AtomicBool::new(false),
-            logins: Semaphore::new(PARALLEL_LOGINS),
+            logins,
             rsa_key: OnceCell::new(),
             passwords: Mutex::new(Vec::new()),
             metrics,
         }
+    }
+
+    /// Permits to log in to a server.
+    pub(super) fn logins(&self, server: ServerId) -> &Semaphore {
+        &self.logins[server.index()]
     }
 
     #[inline]
@@ -221,6 +231,9 @@ impl Shared {
         let mut passwords = self.passwords();
         if passwords.iter().any(|known| known.user == user && *known.password == password) {
             return;
+        }
+        if passwords.len() >= KNOWN_PASSWORDS {
+            passwords.remove(0);
         }
         passwords.push(KnownPassword {
             user: user.to_vec(),

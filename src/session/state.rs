@@ -71,6 +71,10 @@ pub struct SessionState {
     /// Statements prepared with COM_STMT_PREPARE.
     pub(super) prepared: PreparedStatements,
     status: StatusFlags,
+    /// An error may have ended the transaction, or left one open: unknown until the next status.
+    uncertain: bool,
+    /// The client has set what it wants to be told of changes, and with it what Tandem is told.
+    tracking_changed: bool,
     last_insert_id: u64,
     /// The last SET NAMES or SET CHARACTER SET.
     names: Option<Box<[u8]>>,
@@ -83,14 +87,25 @@ pub struct SessionState {
     /// SET TRANSACTION for the next transaction only.
     next_transaction: Option<Box<[u8]>>,
     /// Statements prepared with SQL's PREPARE, by lower-cased name.
-    sql_prepared: BTreeMap<Vec<u8>, Box<[u8]>>,
+    sql_prepared: BTreeMap<Vec<u8>, SqlPrepared>,
     temporary_tables: BTreeSet<Vec<u8>>,
     blockers: BTreeSet<MigrationBlocker>,
 }
 
+/// A statement of SQL's PREPARE: its names mean what they meant in the schema of then.
+#[derive(Clone, Debug)]
+struct SqlPrepared {
+    schema: Option<Vec<u8>>,
+    sql: Box<[u8]>,
+}
+
+/// What is kept of one user variable or statement; what is longer holds the session where it is.
+const KEPT_TEXT: usize = 64 * 1024;
+
 /// System variables that are reported but must not be set again: they hold for one statement, are
 /// read-only, or are Tandem's own business.
-const NOT_RESTORED: [&str; 16] = [
+const NOT_RESTORED: [&str; 17] = [
+    "timestamp",
     "statement_id",
     "last_gtid",
     "insert_id",
@@ -137,10 +152,42 @@ impl SessionState {
     #[inline]
     pub(super) fn set_status(&mut self, status: StatusFlags) {
         self.status = status;
+        self.uncertain = false;
+    }
+
+    /// Whether an error left it open what became of the transaction.
+    #[inline]
+    pub(super) fn is_uncertain(&self) -> bool {
+        self.uncertain
+    }
+
+    /// A statement was answered with an error, which carries no status flags. It may have committed
+    /// what was open before it failed, or begun something: a definition commits first, a procedure
+    /// may do anything, and some errors roll back with some settings (1020, 1180, 1205, 1614).
+    pub(super) fn failed(&mut self, statement: Statement, code: u16) {
+        if code == DEADLOCK {
+            self.transaction_ended();
+        } else if self.in_transaction() {
+            self.uncertain = statement.may_commit() || matches!(code, 1020 | 1180 | 1205 | 1614);
+        } else {
+            self.uncertain = matches!(statement.verb, Verb::Call | Verb::Execute | Verb::Other);
+        }
+    }
+
+    /// Whether SET TRANSACTION waits for the next transaction.
+    #[inline]
+    pub(super) fn has_next_transaction(&self) -> bool {
+        self.next_transaction.is_some()
+    }
+
+    /// Whether tracking has to be asked for again.
+    pub(super) fn take_tracking_changed(&mut self) -> bool {
+        std::mem::take(&mut self.tracking_changed)
     }
 
     /// The open transaction is gone: rolled back by the server, or with it.
     pub(super) fn transaction_ended(&mut self) {
+        self.uncertain = false;
         self.status.0 &= !StatusFlags::IN_TRANSACTION.0;
     }
 
@@ -188,6 +235,9 @@ impl SessionState {
 
     /// Takes in what an OK packet says of the session. `statement` is what it answers.
     pub(super) fn told(&mut self, ok: &OkPacket<'_>, statement: Statement) {
+        if statement.verb == Verb::SetStatement {
+            return; // what it tells holds no longer than it did
+        }
         for change in ok.session_changes() {
             match change {
                 SessionChange::SystemVariable { name, value } => {
@@ -210,13 +260,28 @@ impl SessionState {
         {
             return;
         }
+        if name.eq_ignore_ascii_case(b"sql_mode") || name.starts_with(b"character_set_") {
+            self.literals_change_meaning();
+        }
         self.variables.insert(name.into(), value.into());
+    }
+
+    /// Texts of user variables would be read otherwise from now on: under another character set, or
+    /// with another meaning of quotes and backslashes.
+    fn literals_change_meaning(&mut self) {
+        let depends = |text: &[u8]| text.iter().any(|&b| b >= 0x80 || b == b'\\' || b == b'"');
+        if self.user_variables.values().any(|text| depends(text)) {
+            self.blockers.insert(MigrationBlocker::UserVariables);
+        }
     }
 
     /// A statement was answered without an error.
     #[inline]
     pub(super) fn executed(&mut self, statement: Statement, sql: &[u8]) {
-        if statement.is_plain() && self.next_transaction.is_none() {
+        if statement.is_plain()
+            && self.next_transaction.is_none()
+            && (statement.verb != Verb::Write || !assignment::is_load(self.tokens(sql)))
+        {
             return;
         }
         self.executed_with_consequences(statement, sql);
@@ -240,7 +305,13 @@ impl SessionState {
         }
         let assigns = statement.traits.has(Traits::ASSIGNS) && statement.verb != Verb::Set
             || statement.traits.has(Traits::INTO) && statement.verb == Verb::Select;
-        if assigns {
+        // A procedure assigns to variables that it is given, and LOAD DATA to those that it names.
+        let may_assign = match statement.verb {
+            Verb::Call | Verb::Other => sql.contains(&b'@'),
+            Verb::Write => assignment::is_load(self.tokens(sql)) && sql.contains(&b'@'),
+            _ => false,
+        };
+        if assigns || may_assign {
             self.blockers.insert(MigrationBlocker::UserVariables);
         }
         match statement.verb {
@@ -254,10 +325,17 @@ impl SessionState {
                 }
             }
             Verb::Prepare => {
-                if let Some(name) = assignment::prepared_name(self.tokens(sql)) {
-                    self.sql_prepared.insert(name, sql.into());
+                let name = assignment::prepared_name(self.tokens(sql));
+                // A text that comes from a variable is not known later.
+                let literal = assignment::prepared_text(self.tokens(sql)).is_some();
+                if let (Some(name), true) = (name, literal && sql.len() <= KEPT_TEXT) {
+                    let prepared = SqlPrepared { schema: self.schema.clone(), sql: sql.into() };
+                    self.sql_prepared.insert(name, prepared);
+                } else {
+                    self.blockers.insert(MigrationBlocker::UnknownState);
                 }
             }
+            Verb::Execute => self.executed_by_name(sql),
             Verb::Deallocate => {
                 if let Some(name) = assignment::prepared_name(self.tokens(sql)) {
                     self.sql_prepared.remove(&name);
@@ -310,7 +388,28 @@ impl SessionState {
         }
     }
 
+    /// EXECUTE leaves behind what the statement that it names leaves behind.
+    fn executed_by_name(&mut self, sql: &[u8]) {
+        let name = assignment::prepared_name(self.tokens(sql));
+        let prepared = name.and_then(|name| self.sql_prepared.get(&name).cloned());
+        let inner = prepared.and_then(|prepared| {
+            let text = assignment::prepared_text(self.tokens(&prepared.sql))?;
+            Some(Statement::classify(&text, self.backslash_escapes()))
+        });
+        match inner {
+            Some(inner) if inner.is_plain() => {}
+            Some(inner) if inner.traits.has(Traits::TAKES_LOCK) => {
+                self.blockers.insert(MigrationBlocker::UserLocks);
+            }
+            _ => {
+                self.blockers.insert(MigrationBlocker::UnknownState);
+            }
+        }
+    }
+
     fn assigned(&mut self, sql: &[u8]) {
+        let mut words = sql.windows(SESSION_TRACK.len());
+        self.tracking_changed |= words.any(|word| word.eq_ignore_ascii_case(SESSION_TRACK));
         for assignment in assignment::assignments(sql, self.backslash_escapes()) {
             match assignment {
                 Assignment::Names(text) => {
@@ -318,12 +417,22 @@ impl SessionState {
                         self.variables.remove(format!("character_set_{name}").as_bytes());
                     }
                     self.variables.remove(&b"collation_connection"[..]);
+                    self.literals_change_meaning();
                     self.names = Some(text.into());
                 }
-                Assignment::UserVariable { name, literal: Some(literal) } => {
-                    self.user_variables.insert(name.into(), literal.into());
+                Assignment::UserVariable { name, literal: Some(literal) }
+                    if literal.len() <= KEPT_TEXT && self.user_variables.len() < MANY =>
+                {
+                    // Their names know no case.
+                    self.user_variables.insert(name.to_ascii_lowercase().into(), literal.into());
                 }
-                Assignment::UserVariable { literal: None, .. } => {
+                Assignment::Timestamp(Some(literal)) => {
+                    self.variables.insert(b"timestamp"[..].into(), literal.into());
+                }
+                Assignment::Timestamp(None) => {
+                    self.variables.remove(&b"timestamp"[..]);
+                }
+                Assignment::UserVariable { .. } => {
                     self.blockers.insert(MigrationBlocker::UserVariables);
                 }
                 Assignment::Role(text) => self.role = Some(text.into()),
@@ -341,13 +450,18 @@ impl SessionState {
         if let Some(names) = &self.names {
             set(names);
         }
-        if !self.variables.is_empty() {
+        if !self.variables.is_empty() || !self.status.has(StatusFlags::AUTOCOMMIT) {
             let mut list = Vec::new();
+            if !self.status.has(StatusFlags::AUTOCOMMIT) {
+                list.extend_from_slice(b"SESSION autocommit = 0");
+            }
             for (name, value) in &self.variables {
                 list.extend_from_slice(if list.is_empty() { b"SESSION `" } else { b", SESSION `" });
                 list.extend_from_slice(name);
                 list.extend_from_slice(b"` = ");
-                list.extend_from_slice(&literal(value));
+                // NULL is told as nothing, and only here it is a value that can be set.
+                let null = value.is_empty() && **name == *b"character_set_results";
+                list.extend_from_slice(&if null { b"NULL".to_vec() } else { literal(value) });
             }
             set(&list);
         }
@@ -363,9 +477,38 @@ impl SessionState {
         if let Some(next) = &self.next_transaction {
             set(next);
         }
-        out.extend(self.sql_prepared.values().map(|text| text.to_vec()));
+        for SqlPrepared { schema, sql } in self.sql_prepared.values() {
+            if *schema != self.schema {
+                out.extend(schema.as_ref().map(|schema| use_schema(schema)));
+            }
+            out.push(sql.to_vec());
+            if *schema != self.schema {
+                out.extend(self.schema.as_ref().map(|schema| use_schema(schema)));
+            }
+        }
         out
     }
+}
+
+/// Names of variables that say what the server tells of changes begin so.
+const SESSION_TRACK: &[u8] = b"session_track";
+
+/// ER_LOCK_DEADLOCK: the transaction is rolled back, whatever the settings.
+const DEADLOCK: u16 = 1213;
+
+/// More user variables than any session has for a purpose.
+const MANY: usize = 1000;
+
+fn use_schema(schema: &[u8]) -> Vec<u8> {
+    let mut out = b"USE `".to_vec();
+    for &byte in schema {
+        if byte == b'`' {
+            out.push(b'`');
+        }
+        out.push(byte);
+    }
+    out.push(b'`');
+    out
 }
 
 /// Whether a statement's state change is understood from its text.
@@ -378,6 +521,7 @@ fn follows_state(statement: Statement) -> bool {
             | Verb::DropTable
             | Verb::Prepare
             | Verb::Deallocate
+            | Verb::Execute
             | Verb::LockTables
             | Verb::UnlockTables
             | Verb::Begin

@@ -8,6 +8,8 @@
 //! Strings, quoted names and comments are skipped; the contents of `/*! */` and `/*M! */` are read,
 //! because servers execute them.
 
+use super::functions;
+
 /// What a statement begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -55,6 +57,10 @@ pub(crate) enum Verb {
     Xa,
     /// CALL.
     Call,
+    /// ALTER, CREATE, DROP and their like: refused whole, or carried out whole.
+    Definition,
+    /// SET STATEMENT ... FOR: sets variables for one statement.
+    SetStatement,
     /// Everything else: may write, may end a transaction.
     Other,
 }
@@ -72,7 +78,7 @@ impl Traits {
     pub(crate) const TAKES_LOCK: Self = Self(1 << 1);
     /// RELEASE_ALL_LOCKS.
     pub(crate) const RELEASES_LOCKS: Self = Self(1 << 2);
-    /// RELEASE_LOCK, NEXTVAL, SETVAL, SLEEP ...: a function with a consequence.
+    /// A function that is not known to have no consequence, or NEXT VALUE FOR.
     pub(crate) const ACTS: Self = Self(1 << 3);
     /// Another statement follows behind a semicolon.
     pub(crate) const SEVERAL: Self = Self(1 << 4);
@@ -108,6 +114,11 @@ impl Statement {
         let mut tokens = Tokens { sql, at: 0, backslash_escapes, conditional: false };
         let Some(first) = tokens.next() else { return Self::UNKNOWN };
         let verb = match first {
+            // A version decides whether the server reads this word at all.
+            Token::Word(word) if tokens.conditional => match verb_of(word, tokens.clone()) {
+                verb @ (Verb::Set | Verb::Use) => verb,
+                _ => Verb::Other,
+            },
             Token::Word(word) => verb_of(word, tokens.clone()),
             Token::Symbol(b'(') => Verb::Select,
             Token::Symbol(_) | Token::Text(_) => Verb::Other,
@@ -122,18 +133,46 @@ impl Statement {
             return false;
         }
         match self.verb {
-            Verb::Select => !self.has_consequences(),
+            Verb::Select | Verb::Show | Verb::Set => !self.has_consequences(),
             Verb::With => !self.has_consequences() && !self.traits.has(Traits::WRITES),
-            Verb::Show | Verb::Begin | Verb::Set | Verb::Use | Verb::Prepare | Verb::Deallocate => {
-                true
-            }
+            Verb::Begin | Verb::Use | Verb::Prepare | Verb::Deallocate => true,
             _ => false,
         }
     }
 
+    /// Whether it is this, and nothing more.
+    pub(crate) fn is_only(self, verb: Verb) -> bool {
+        self.verb == verb && !self.traits.has(Traits::SEVERAL)
+    }
+
+    /// Whether the refusal of a fenced master proves that nothing of it was executed: a procedure,
+    /// a batch or a compound statement may have committed its beginning.
+    pub(crate) fn is_refused_whole(self) -> bool {
+        !self.traits.has(Traits::SEVERAL)
+            && matches!(
+                self.verb,
+                Verb::Select
+                    | Verb::With
+                    | Verb::Show
+                    | Verb::Write
+                    | Verb::Do
+                    | Verb::Begin
+                    | Verb::Commit
+                    | Verb::Rollback
+                    | Verb::Savepoint
+                    | Verb::Set
+                    | Verb::Use
+                    | Verb::CreateTemporary
+                    | Verb::DropTable
+                    | Verb::Definition
+                    | Verb::LockTables
+                    | Verb::UnlockTables
+            )
+    }
+
     /// Whether a function or a clause of it does more than read.
     fn has_consequences(self) -> bool {
-        self.traits.has(Traits::ASSIGNS)
+        (self.verb != Verb::Set && self.traits.has(Traits::ASSIGNS))
             || self.traits.has(Traits::INTO)
             || self.traits.has(Traits::TAKES_LOCK)
             || self.traits.has(Traits::RELEASES_LOCKS)
@@ -167,9 +206,11 @@ impl Statement {
     #[inline]
     pub(crate) fn is_plain(self) -> bool {
         let usual = match self.verb {
-            // FOR UPDATE and REPLACE() are ordinary in a SELECT.
-            Verb::Select | Verb::With | Verb::Show => Traits::WRITES.0 | Traits::LOCKS.0,
-            Verb::Write => Traits::WRITES.0 | Traits::INTO.0,
+            // FOR UPDATE, REPLACE() and functions leave nothing in a session.
+            Verb::Select | Verb::With | Verb::Show => {
+                Traits::WRITES.0 | Traits::LOCKS.0 | Traits::ACTS.0
+            }
+            Verb::Write => Traits::WRITES.0 | Traits::INTO.0 | Traits::LOCKS.0 | Traits::ACTS.0,
             _ => return false,
         };
         self.traits.0 & !usual == 0
@@ -187,7 +228,8 @@ fn verb_of(first: &[u8], mut rest: Tokens<'_>) -> Verb {
         k if k.is("INSERT") || k.is("UPDATE") || k.is("DELETE") || k.is("REPLACE") => Verb::Write,
         k if k.is("SHOW") || k.is("EXPLAIN") || k.is("DESCRIBE") || k.is("DESC") => Verb::Show,
         k if k.is("HELP") || k.is("CHECKSUM") => Verb::Show,
-        k if k.is("BEGIN") => Verb::Begin,
+        // BEGIN NOT ATOMIC is a compound statement.
+        k if k.is("BEGIN") && !Keyword(next()).is("NOT") => Verb::Begin,
         k if k.is("START") && Keyword(next()).is("TRANSACTION") => Verb::Begin,
         k if k.is("COMMIT") => Verb::Commit,
         k if k.is("ROLLBACK") => {
@@ -195,10 +237,20 @@ fn verb_of(first: &[u8], mut rest: Tokens<'_>) -> Verb {
             if word.is("WORK") {
                 word = Keyword(next());
             }
-            if word.is("TO") { Verb::Savepoint } else { Verb::Rollback }
+            match word.0 {
+                b"" => Verb::Rollback,
+                _ if word.is("TO") => Verb::Savepoint,
+                _ => Verb::Other, // AND CHAIN begins another transaction, RELEASE ends the session
+            }
         }
         k if k.is("SAVEPOINT") || k.is("RELEASE") => Verb::Savepoint,
-        k if k.is("SET") && !Keyword(next()).is("STATEMENT") => Verb::Set,
+        k if k.is("SET") => {
+            if Keyword(next()).is("STATEMENT") {
+                Verb::SetStatement
+            } else {
+                Verb::Set
+            }
+        }
         k if k.is("USE") => Verb::Use,
         k if k.is("CREATE") => {
             let mut word = Keyword(next());
@@ -206,15 +258,17 @@ fn verb_of(first: &[u8], mut rest: Tokens<'_>) -> Verb {
                 next();
                 word = Keyword(next());
             }
-            if word.is("TEMPORARY") { Verb::CreateTemporary } else { Verb::Other }
+            if word.is("TEMPORARY") { Verb::CreateTemporary } else { Verb::Definition }
         }
         k if k.is("DROP") => match Keyword(next()) {
             word if word.is("TABLE") || word.is("TABLES") || word.is("TEMPORARY") => {
                 Verb::DropTable
             }
             word if word.is("PREPARE") => Verb::Deallocate,
-            _ => Verb::Other,
+            _ => Verb::Definition,
         },
+        k if k.is("ALTER") || k.is("TRUNCATE") || k.is("RENAME") => Verb::Definition,
+        k if k.is("GRANT") || k.is("REVOKE") => Verb::Definition,
         k if k.is("LOAD") && !Keyword(next()).is("INDEX") => Verb::Write,
         k if k.is("DO") => Verb::Do,
         k if k.is("PREPARE") => Verb::Prepare,
@@ -233,11 +287,20 @@ fn verb_of(first: &[u8], mut rest: Tokens<'_>) -> Verb {
 fn traits_of(tokens: Tokens<'_>) -> Traits {
     let mut traits = Traits::default();
     let mut semicolon = false;
+    let mut before = Token::Symbol(0);
+    let mut qualified = false; // the word before belongs to somebody: `shop.price`
     for token in tokens {
         if semicolon {
             traits.add(Traits::SEVERAL);
             semicolon = false;
         }
+        if token == Token::Symbol(b'(')
+            && (qualified || !functions::is_harmless_before_parenthesis(before))
+        {
+            traits.add(Traits::ACTS);
+        }
+        qualified = before == Token::Symbol(b'.') && matches!(token, Token::Word(_));
+        before = token;
         match token {
             Token::Symbol(b';') => semicolon = true,
             Token::Symbol(b'=') => traits.add(Traits::ASSIGNS),
@@ -256,13 +319,8 @@ fn trait_of_word(word: &[u8]) -> Traits {
         (4, b'i') if word.is("INTO") => Traits::INTO,
         (8, b'g') if word.is("GET_LOCK") => Traits::TAKES_LOCK,
         (17, b'r') if word.is("RELEASE_ALL_LOCKS") => Traits::RELEASES_LOCKS,
-        (12, b'r') if word.is("RELEASE_LOCK") => Traits::ACTS,
-        (7, b'n') if word.is("NEXTVAL") => Traits::ACTS,
+        // NEXT VALUE FOR; functions are found by their parenthesis.
         (4, b'n') if word.is("NEXT") => Traits::ACTS,
-        (6, b's') if word.is("SETVAL") => Traits::ACTS,
-        (7, b'l') if word.is("LASTVAL") => Traits::ACTS,
-        (5, b's') if word.is("SLEEP") => Traits::ACTS,
-        (9, b'b') if word.is("BENCHMARK") => Traits::ACTS,
         (6, b'i') if word.is("INSERT") => Traits::WRITES,
         (6, b'd') if word.is("DELETE") => Traits::WRITES,
         (6, b'u') if word.is("UPDATE") => Traits::WRITES,
@@ -435,16 +493,20 @@ mod tests {
             ("  /* hint */ -- line\n # other\n SeLeCt 1", Verb::Select),
             ("(select 1) union (select 2)", Verb::Select),
             ("/*!40101 SET NAMES utf8 */", Verb::Set),
-            ("/*M!100100 INSERT INTO t VALUES (1) */", Verb::Write),
+            ("/*M!100100 INSERT INTO t VALUES (1) */", Verb::Other),
             ("start transaction read only", Verb::Begin),
             ("start slave", Verb::Other),
             ("rollback work to savepoint a", Verb::Savepoint),
-            ("rollback and chain", Verb::Rollback),
+            ("rollback and chain", Verb::Other),
+            ("rollback work", Verb::Rollback),
+            ("rollback;", Verb::Rollback),
+            ("begin not atomic select 1; end", Verb::Other),
+            ("begin", Verb::Begin),
             ("create or replace temporary table t (a int)", Verb::CreateTemporary),
-            ("create table t (a int)", Verb::Other),
+            ("create table t (a int)", Verb::Definition),
             ("drop temporary table t", Verb::DropTable),
             ("drop prepare s", Verb::Deallocate),
-            ("set statement max_statement_time=1 for select 1", Verb::Other),
+            ("set statement max_statement_time=1 for select 1", Verb::SetStatement),
             ("load data local infile 'x' into table t", Verb::Write),
             ("", Verb::Other),
             ("--", Verb::Other),
@@ -461,6 +523,10 @@ mod tests {
             "show tables",
             "begin",
             "set @a = 1",
+            "set @a := 1, sql_mode = concat(@@sql_mode, ',ANSI')",
+            "select count(*), max(a), coalesce(sum(b), 0) from (select 1) as t where a in (1, 2)",
+            "select now(), date_format(d, '%Y'), cast(a as char(10)) from t use index (i)",
+            "select row_number() over (partition by a) from t where exists (select 1)",
             "use shop",
             "select 1;",
             "select 'it''s \\' into @a'",
@@ -476,6 +542,13 @@ mod tests {
             "select nextval(s)",
             "select next value for s",
             "with c as (select 1) delete from t",
+            "select next_invoice_number()",
+            "select shop.price(1)",
+            "select sleep(1)",
+            "set @a = f()",
+            "explain select 1 into @a",
+            "/*!99999 select 1, */ update t set a = 1",
+            "rollback and chain",
             "select 1; select 2",
             "select 1; /* then */ delete from t",
             "call p()",

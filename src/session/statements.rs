@@ -62,11 +62,28 @@ impl Relay {
             return Ok(Err(StreamError::Closed));
         };
         let sql = [&[0x16], &*statement.sql].concat();
+        // Its names mean what they meant in the schema of then.
+        let elsewhere = statement.schema.as_deref() != self.state.schema.as_deref();
+        let (there, here) = match (elsewhere, &statement.schema, &self.state.schema) {
+            (false, ..) => (None, None),
+            (true, Some(there), Some(here)) => (Some(init_db(there)), Some(init_db(here))),
+            // There is no command that leaves a session without a schema.
+            (true, ..) => {
+                return Err(SessionEnd::NotRestored(
+                    "a statement was prepared while there was no schema, or for one, and now there \
+                     is another"
+                        .to_owned(),
+                ));
+            }
+        };
         let Some(backend) = self.backend.as_mut() else { return Ok(Err(StreamError::Closed)) };
         let mut packets = Vec::new();
         let mut tracker = ResponseTracker::new(self.login.capabilities);
         packets.append(&mut backend.preamble);
-        put_packet(&mut packets, 0, &sql);
+        for payload in [there.as_deref(), Some(&sql), here.as_deref()].into_iter().flatten() {
+            put_packet(&mut packets, 0, payload);
+        }
+        let aside = u32::from(there.is_some());
         let swallow = std::mem::take(&mut backend.swallow);
         let carry = std::mem::take(&mut backend.carry);
         let mut stream = PacketStream::resume(&mut backend.stream, carry);
@@ -74,6 +91,12 @@ impl Relay {
             stream.write_raw(&packets).await?;
             for _ in 0..swallow {
                 stream.read().await?;
+            }
+            for _ in 0..aside {
+                let payload = stream.read().await?;
+                if payload.first() == Some(&0xFF) {
+                    return Ok(Some(Err(payload)));
+                }
             }
             tracker.start(Command::StmtPrepare, false);
             let mut answer = None;
@@ -88,6 +111,9 @@ impl Relay {
                         _ => {}
                     }
                 }
+            }
+            for _ in 0..aside {
+                stream.read().await?;
             }
             Ok(answer)
         };
@@ -156,6 +182,7 @@ impl Relay {
         }
         let statement = PreparedStatement {
             sql: sql.into(),
+            schema: self.state.schema.as_deref().map(Into::into),
             statement: Statement::classify(sql, self.state.backslash_escapes()),
             parameters: prepared.parameters,
             types: Box::default(),
@@ -180,9 +207,16 @@ impl Relay {
         };
         prepared.cursor = has_cursor;
         prepared.long_data = false;
-        if !prepared.statement.is_plain() {
-            let (statement, sql) = (prepared.statement, prepared.sql.clone());
+        let statement = prepared.statement;
+        if !statement.is_plain() || self.state.has_next_transaction() {
+            let Some(prepared) =
+                self.current.statement_id.and_then(|id| self.state.prepared.get(id))
+            else {
+                return;
+            };
+            let sql = prepared.sql.clone();
             self.state.executed(statement, &sql);
+            self.keep_tracking();
         }
     }
 
@@ -236,4 +270,8 @@ impl Relay {
         self.release_backend().await;
         let _ = self.client.shutdown().await;
     }
+}
+
+fn init_db(schema: &[u8]) -> Vec<u8> {
+    [&[0x02], schema].concat()
 }

@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::client_error::ClientError;
 use super::end::SessionEnd;
-use super::relay::{After, Relay};
+use super::relay::{After, Bytes, Relay};
 use super::state::MigrationBlocker;
 use super::verdict::{InFlight, Verdict};
 use crate::wire::{Command, Header};
@@ -82,7 +82,11 @@ impl Relay {
         self.tracker.start(Command::Query, false);
         let preamble = std::mem::take(&mut backend.preamble);
         if backend.stream.write_all(&preamble).await.is_ok() {
-            poll_fn(|cx| self.poll_preamble(cx)).await;
+            let patience = self.shared.connect_timeout;
+            let answered = poll_fn(|cx| self.poll_preamble(cx));
+            if tokio::time::timeout(patience, answered).await.is_err() {
+                self.backend = None; // sending the command finds out
+            }
         }
         self.current = current;
     }
@@ -99,6 +103,7 @@ impl Relay {
             in_transaction: self.current.in_transaction,
             delivered: false,
             forwarded: false,
+            uncertain: self.state.is_uncertain(),
             blocker: self.state.loss_blocker(),
         }
         .verdict();
@@ -111,6 +116,10 @@ impl Relay {
             Verdict::StateLost(blocker) => {
                 self.error_in_place(&ClientError::StateLost { from, blocker }).await?;
                 Err(SessionEnd::StateLost(blocker))
+            }
+            Verdict::Unknown => {
+                self.error_in_place(&ClientError::OutcomeUnknown { from }).await?;
+                Err(SessionEnd::OutcomeUnknown)
             }
             Verdict::RolledBack => self.error_in_place(&ClientError::RolledBack { from }).await,
             _ => self.error_in_place(&ClientError::NotExecuted { from }).await,
@@ -170,8 +179,9 @@ impl Relay {
                 take += part;
                 over = missing == 0 && last.is_some_and(|header| ends(header, until));
             }
-            if let (true, None, Some(backend)) = (forward, &failure, self.backend.as_mut()) {
-                failure = backend.stream.write_all(&self.request.bytes()[..take]).await.err();
+            self.half_sent = forward && !over;
+            if forward && failure.is_none() {
+                failure = self.write_to_server(Bytes::Request(take)).await?.err();
             }
             self.request.consume(take);
             if over {

@@ -19,6 +19,8 @@ pub(super) struct InFlight {
     pub(super) delivered: bool,
     /// Part of the answer is with the client already.
     pub(super) forwarded: bool,
+    /// An error left it open whether there is a transaction.
+    pub(super) uncertain: bool,
     /// What of the session cannot be moved, an open transaction apart.
     pub(super) blocker: Option<MigrationBlocker>,
 }
@@ -43,6 +45,9 @@ pub(super) enum Verdict {
 impl InFlight {
     /// The verdict.
     pub(super) fn verdict(self) -> Verdict {
+        if self.uncertain {
+            return Verdict::Unknown;
+        }
         let outcome = match (self.forwarded, self.in_transaction) {
             (false, true) => self.inside(),
             (false, false) => self.outside(),
@@ -60,7 +65,7 @@ impl InFlight {
 
     fn inside(self) -> Verdict {
         match self.statement.verb {
-            Verb::Rollback => Verdict::Done,
+            Verb::Rollback if self.statement.is_only(Verb::Rollback) => Verdict::Done,
             _ if self.delivered && self.statement.may_commit() => Verdict::Unknown,
             _ => Verdict::RolledBack,
         }
@@ -69,7 +74,8 @@ impl InFlight {
     fn outside(self) -> Verdict {
         let harmless = self.statement.is_repeatable()
             // Without a transaction there is nothing for these to end.
-            || matches!(self.statement.verb, Verb::Commit | Verb::Rollback);
+            || self.statement.is_only(Verb::Commit)
+            || self.statement.is_only(Verb::Rollback);
         if !self.delivered || harmless { Verdict::RunAgain } else { Verdict::Unknown }
     }
 }
@@ -84,6 +90,7 @@ mod tests {
             in_transaction: false,
             delivered: true,
             forwarded: false,
+            uncertain: false,
             blocker: None,
         }
     }
@@ -98,6 +105,8 @@ mod tests {
             ("insert into t values (1)", Verdict::Unknown),
             ("create table t (a int)", Verdict::Unknown),
             ("call p()", Verdict::Unknown),
+            ("commit; insert into t values (1)", Verdict::Unknown),
+            ("select f()", Verdict::Unknown),
         ] {
             assert_eq!(in_flight(sql).verdict(), verdict, "{sql}");
             let unsent = InFlight { delivered: false, ..in_flight(sql) };
@@ -114,6 +123,8 @@ mod tests {
             ("commit", Verdict::Unknown),
             ("alter table t add b int", Verdict::Unknown),
             ("insert into t values (1); commit", Verdict::Unknown),
+            ("rollback; insert into t values (1)", Verdict::Unknown),
+            ("rollback and chain", Verdict::Unknown),
         ] {
             let inside = InFlight { in_transaction: true, ..in_flight(sql) };
             assert_eq!(inside.verdict(), verdict, "{sql}");

@@ -79,6 +79,17 @@ impl Capabilities {
             | Self::BULK_UNIT_RESULTS.0,
     );
 
+    /// What decides the shape of packets: both hops must agree on it.
+    pub const SHAPING: Self = Self(
+        Self::MULTI_STATEMENTS.0
+            | Self::MULTI_RESULTS.0
+            | Self::DEPRECATE_EOF.0
+            | Self::STMT_BULK.0
+            | Self::EXTENDED_METADATA.0
+            | Self::CACHE_METADATA.0
+            | Self::BULK_UNIT_RESULTS.0,
+    );
+
     /// Whether all bits of `other` are set.
     #[must_use]
     #[inline]

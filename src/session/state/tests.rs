@@ -1,6 +1,10 @@
 use super::*;
 use crate::wire::put_lenenc_bytes;
 
+fn fresh() -> SessionState {
+    SessionState::new(None, StatusFlags::AUTOCOMMIT)
+}
+
 fn run(state: &mut SessionState, sql: &str) {
     let statement = Statement::classify(sql.as_bytes(), state.backslash_escapes());
     state.executed(statement, sql.as_bytes());
@@ -63,7 +67,7 @@ fn what_a_session_set_is_set_again_in_an_order_that_gives_the_same() {
 
 #[test]
 fn a_variable_set_after_set_names_wins() {
-    let mut state = SessionState::default();
+    let mut state = fresh();
     run_told(&mut state, "SET NAMES utf8mb4", &[("character_set_results", "utf8mb4")], false);
     run_told(
         &mut state,
@@ -79,7 +83,7 @@ fn a_variable_set_after_set_names_wins() {
 
 #[test]
 fn one_shot_characteristics_last_until_the_next_transaction() {
-    let mut state = SessionState::default();
+    let mut state = fresh();
     run(&mut state, "SET TRANSACTION READ ONLY");
     assert_eq!(restoring(&state), ["SET TRANSACTION READ ONLY"]);
     run(&mut state, "SELECT * FROM t");
@@ -100,7 +104,7 @@ fn what_cannot_be_carried_has_a_reason_and_some_reasons_end() {
         ("SELECT @a := 1", B::UserVariables, None),
         ("SELECT a INTO @b FROM t", B::UserVariables, None),
     ] {
-        let mut state = SessionState::default();
+        let mut state = fresh();
         run(&mut state, sql);
         assert_eq!(state.migration_blocker(), Some(blocker), "{sql}");
         if let Some(end) = end {
@@ -115,7 +119,7 @@ fn what_cannot_be_carried_has_a_reason_and_some_reasons_end() {
 
 #[test]
 fn usual_statements_block_nothing() {
-    let mut state = SessionState::default();
+    let mut state = fresh();
     for sql in [
         "INSERT INTO t SELECT 1",
         "FLUSH TABLES",
@@ -132,14 +136,14 @@ fn usual_statements_block_nothing() {
 
 #[test]
 fn a_state_change_that_nobody_understands_blocks() {
-    let mut state = SessionState::default();
+    let mut state = fresh();
     run_told(&mut state, "CALL p()", &[], true);
     assert_eq!(state.migration_blocker(), Some(MigrationBlocker::UnknownState));
 }
 
 #[test]
 fn an_open_transaction_blocks_a_move_but_not_its_loss() {
-    let mut state = SessionState::default();
+    let mut state = fresh();
     state.set_status(StatusFlags(0x0003));
     assert_eq!(state.migration_blocker(), Some(MigrationBlocker::OpenTransaction));
     assert_eq!(state.loss_blocker(), None);
@@ -149,7 +153,7 @@ fn an_open_transaction_blocks_a_move_but_not_its_loss() {
 
 #[test]
 fn variables_of_one_statement_and_our_own_are_not_restored() {
-    let mut state = SessionState::default();
+    let mut state = fresh();
     let told = [("last_gtid", "0-1-5"), ("session_track_gtids", "OWN_GTID"), ("insert_id", "7")];
     run_told(&mut state, "INSERT INTO t VALUES (1)", &told, false);
     assert!(restoring(&state).is_empty());
@@ -163,4 +167,103 @@ fn values_are_quoted_so_that_any_sql_mode_reads_them_alike() {
     assert_eq!(literal(b"it's"), b"'it''s'");
     assert_eq!(literal(br"a\b"), b"_utf8mb4 x'615c62'");
     assert_eq!(literal(b""), b"''");
+}
+
+#[test]
+fn autocommit_is_restored_whatever_was_told() {
+    let mut state = fresh();
+    state.set_status(StatusFlags::default());
+    assert_eq!(restoring(&state), ["SET SESSION autocommit = 0"]);
+}
+
+#[test]
+fn what_an_error_leaves_open_is_uncertain_until_the_next_status() {
+    let statement = |sql: &str| Statement::classify(sql.as_bytes(), true);
+    for (in_transaction, sql, code, uncertain) in [
+        (true, "insert into t values (1)", 1062, false),
+        (true, "create table t (a int)", 1050, true), // it has committed what was open
+        (true, "insert into t values (1)", 1205, true),
+        (false, "insert into t values (1)", 1062, false),
+        (false, "call p()", 1305, true),
+    ] {
+        let mut state = fresh();
+        state.set_status(StatusFlags(if in_transaction { 3 } else { 2 }));
+        state.failed(statement(sql), code);
+        assert_eq!(state.is_uncertain(), uncertain, "{sql} {code}");
+        state.set_status(StatusFlags(2));
+        assert!(!state.is_uncertain());
+    }
+    let mut state = fresh();
+    state.set_status(StatusFlags(3));
+    state.failed(statement("update t set a = 1"), 1213);
+    assert!(!state.in_transaction() && !state.is_uncertain());
+}
+
+#[test]
+fn a_client_that_sets_its_tracking_does_not_blind_the_proxy() {
+    let mut state = fresh();
+    run(&mut state, "SET session_track_system_variables = 'autocommit'");
+    assert!(state.take_tracking_changed() && !state.take_tracking_changed());
+    run(&mut state, "SET @a = 1");
+    assert!(!state.take_tracking_changed());
+}
+
+#[test]
+fn a_statement_prepared_by_name_is_followed() {
+    use MigrationBlocker as B;
+    for (sql, blocker) in [
+        (["PREPARE s FROM 'select 1'", "EXECUTE s"], None),
+        (["PREPARE s FROM 'select 1 into @k'", "EXECUTE s"], Some(B::UnknownState)),
+        (["PREPARE s FROM \"select get_lock('a', 1)\"", "EXECUTE s"], Some(B::UserLocks)),
+        (["PREPARE s FROM @text", "SELECT 1"], Some(B::UnknownState)),
+        (["SELECT 1", "EXECUTE IMMEDIATE 'select 1 into @k'"], Some(B::UnknownState)),
+        (["SELECT 1", "CALL p(@out)"], Some(B::UserVariables)),
+        (["SELECT 1", "LOAD DATA INFILE 'x' INTO TABLE t (a, @b)"], Some(B::UserVariables)),
+        (["SELECT 1", "INSERT INTO t VALUES (@b)"], None),
+    ] {
+        let mut state = fresh();
+        sql.into_iter().for_each(|sql| run(&mut state, sql));
+        assert_eq!(state.migration_blocker(), blocker, "{sql:?}");
+    }
+}
+
+#[test]
+fn a_statement_prepared_in_another_schema_is_prepared_there_again() {
+    let mut state = SessionState::new(Some(b"a".to_vec()), StatusFlags::AUTOCOMMIT);
+    run(&mut state, "PREPARE s FROM 'select * from t'");
+    state.set_schema(b"b`c");
+    assert_eq!(restoring(&state), ["USE `a`", "PREPARE s FROM 'select * from t'", "USE `b``c`"]);
+}
+
+#[test]
+fn values_that_are_not_what_they_are_told_as() {
+    let mut state = fresh();
+    run_told(
+        &mut state,
+        "SET character_set_results = NULL",
+        &[("character_set_results", "")],
+        true,
+    );
+    assert_eq!(restoring(&state), ["SET SESSION `character_set_results` = NULL"]);
+    let mut state = fresh();
+    run_told(&mut state, "SET timestamp = DEFAULT", &[("timestamp", "1700000000.5")], true);
+    assert!(restoring(&state).is_empty());
+    run_told(&mut state, "SET timestamp = 1500000000", &[("timestamp", "1500000000")], true);
+    assert_eq!(restoring(&state), ["SET SESSION `timestamp` = 1500000000"]);
+    let told = [("max_statement_time", "1")];
+    let mut state = fresh();
+    run_told(&mut state, "SET STATEMENT max_statement_time = 1 FOR SELECT 1", &told, true);
+    assert!(restoring(&state).is_empty() && state.migration_blocker().is_none());
+}
+
+#[test]
+fn a_text_that_would_be_read_otherwise_now_is_not_set_again() {
+    let mut state = fresh();
+    run(&mut state, "SET @a = 'plain', @A = 'second'");
+    run(&mut state, "SET NAMES latin1");
+    assert_eq!(state.migration_blocker(), None);
+    assert_eq!(restoring(&state), ["SET NAMES latin1", "SET @a = 'second'"]);
+    run(&mut state, "SET @b = 'café'");
+    run(&mut state, "SET NAMES utf8mb4");
+    assert_eq!(state.migration_blocker(), Some(MigrationBlocker::UserVariables));
 }
