@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::style::{Attribute, Color, SetAttribute, SetForegroundColor};
 use crossterm::terminal::{
@@ -34,6 +34,9 @@ const BEATS: usize = 500;
 /// Beats over which a rate is taken: one second.
 const RATE: usize = 20;
 
+/// How long the spinner stands still.
+const TURN: Duration = Duration::from_millis(80);
+
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
 /// A terminal with a timeline and a panel.
@@ -44,6 +47,7 @@ pub(super) struct Screen<W: Write> {
     /// Lines of the panel that are on the terminal now.
     drawn: u16,
     doing: Option<&'static str>,
+    opened: Instant,
     turn: usize,
     beat: Option<Beat>,
     beats: VecDeque<[u64; 2]>,
@@ -66,7 +70,17 @@ impl<W: Write> Screen<W> {
 
     fn of(out: W, colour: bool, width: fn() -> u16) -> Self {
         let beats = VecDeque::with_capacity(BEATS);
-        Self { out, colour, width, drawn: 0, doing: None, turn: 0, beat: None, beats }
+        Self {
+            out,
+            colour,
+            width,
+            drawn: 0,
+            doing: None,
+            opened: Instant::now(),
+            turn: 0,
+            beat: None,
+            beats,
+        }
     }
 
     fn take_in(&mut self, event: &Event) {
@@ -161,17 +175,14 @@ impl<W: Write> Screen<W> {
 
 impl<W: Write + Send> Audience for Screen<W> {
     fn hear(&mut self, told: Vec<Told>) -> io::Result<()> {
+        let turns = self.opened.elapsed().as_millis() / TURN.as_millis();
+        self.turn = usize::try_from(turns).unwrap_or(0);
         let mut lines = Vec::new();
         for Told { at, event } in &told {
             self.take_in(event);
             lines.extend(wording::lines(event).into_iter().map(|line| (*at, line)));
         }
         self.draw(&lines)
-    }
-
-    fn wait(&mut self) -> io::Result<()> {
-        self.turn += 1;
-        self.draw(&[])
     }
 
     fn leave(&mut self) -> io::Result<()> {
