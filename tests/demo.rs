@@ -163,11 +163,9 @@ fn a_reader_that_has_seen_enough_ends_it() {
     let mut demo = Demo::start(&[]);
     demo.hear(Some("tandem-sandbox-"));
     let directory = demo.directory();
-    // As `head` does: with the reader's end of the pipe.
-    demo.lines = BufReader::new(
-        Command::new("true").stdout(Stdio::piped()).spawn().unwrap().stdout.take().unwrap(),
-    )
-    .lines();
+    // As `head` does: it goes, and the reader's end of the pipe with it.
+    let nothing = Command::new("true").stdout(Stdio::piped()).spawn().unwrap().stdout.take();
+    demo.lines = BufReader::new(nothing.unwrap()).lines();
     assert_ne!(demo.status(), Some(0));
     leaves_nothing(&directory);
 }

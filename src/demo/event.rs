@@ -26,6 +26,8 @@ pub(super) enum Event {
     SlaveStatus(SlaveStatus),
     /// A commit of this master is on both before it is acknowledged; the line in which it says so.
     SemiSync { master: usize, said: String },
+    /// What that is worth.
+    Promise,
     /// Three rows were inserted on m1 and one on m2, and both were read.
     KeysTried(KeysTried),
     /// The proxy takes connections.

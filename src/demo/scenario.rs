@@ -148,6 +148,7 @@ async fn show_pair(stage: &Stage, sandbox: &Sandbox) -> Result<event::KeysTried,
     }
     let said = boxes::await_semi_sync(sandbox, 0).await?;
     stage.tell(Event::SemiSync { master: 0, said });
+    stage.tell(Event::Promise);
     stage.tell(Event::Chapter("Odd keys from one, even keys from the other"));
     let keys = boxes::try_keys(sandbox).await?;
     stage.tell(Event::KeysTried(keys.clone()));

@@ -16,12 +16,14 @@ pub(super) fn lines(event: &Event) -> Vec<Line> {
         Event::Chapter(title) => vec![Line::bare(), Line::bare().then(Strong, *title)],
         Event::Setup(progress) => setup(progress),
         Event::SlaveStatus(status) => vec![slave_status(status)],
-        Event::SemiSync { master, said } => vec![
-            Line::timed()
-                .then(Master(*master), name(*master))
-                .then(Good, format!("  {said}"))
-                .then(Dim, "   (acknowledged means on both: no row missing is a promise)"),
-        ],
+        Event::SemiSync { master, said } => {
+            let line = Line::timed().then(Master(*master), name(*master));
+            vec![line.then(Good, format!("  {said}"))]
+        }
+        Event::Promise => vec![Line::timed().then(
+            Dim,
+            "no commit is acknowledged before both have it: 0 missing is a promise",
+        )],
         Event::KeysTried(tried) => keys_tried(tried),
         Event::Listening { url } => {
             vec![Line::timed().then(Plain, "Tandem listens: ").then(Strong, url.as_str())]
