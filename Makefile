@@ -1,6 +1,6 @@
 # Every target does its own set-up. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fmt lint
+.PHONY: help demo test bench drill fmt lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ test: ## every test: Rust, documentation, scripts, docker-compose
 
 bench: ## measure against a direct connection and HAProxy; writes BENCHMARKS.md
 	@bench/run.sh
+
+drill: ## hurt real masters under writing clients; prints gaps, and rows lost or doubled
+	@scripts/ensure-server.sh
+	@cargo run --quiet --locked --example drill -- $(DRILL)
 
 fmt: ## format the code
 	@cargo fmt

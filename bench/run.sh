@@ -167,13 +167,21 @@ CFG
   pid[haproxy]=$!
 }
 
+# Tandem has a thread for each core that it may use. So the tests on one core get a process that was
+# started there; HAProxy has one thread in either case.
 start_tandem() {
-  local console http
-  free_port; port[tandem]=$chosen
+  one_tandem tandem
+  one_tandem tandem-pinned taskset -c 0
+}
+
+one_tandem() { # NAME PREFIX…
+  local name=$1 console http
+  shift
+  free_port; port[$name]=$chosen
   free_port; console=$chosen
   free_port; http=$chosen
-  cat >"$work/proxy.toml" <<CFG
-listen = ["127.0.0.1:${port[tandem]}"]
+  cat >"$work/$name.toml" <<CFG
+listen = ["127.0.0.1:${port[$name]}"]
 [[masters]]
 name = "m1"
 address = "127.0.0.1:${port[m1]}"
@@ -187,9 +195,9 @@ password = "tandem"
 console = "127.0.0.1:$console"
 http = "127.0.0.1:$http"
 CFG
-  "$tandem" run -c "$work/proxy.toml" >"$work/tandem.log" 2>&1 &
+  "$@" "$tandem" run -c "$work/$name.toml" >"$work/$name.log" 2>&1 &
   started+=($!)
-  pid[tandem]=$!
+  pid[$name]=$!
 }
 
 # --- how it is measured ----------------------------------------------------------------------------
@@ -255,16 +263,18 @@ stream() { # PORT: a large result, thrown away by the client; prints megabytes a
 }
 
 measure_load() { # ROUND TEST PATH
-  local round=$1 test=$2 path=$3 kind clients proxy=${pid[$3]} before after did time average high pinned=()
+  local round=$1 test=$2 path=$3 kind clients via=$3 proxy before after did time average high pinned=()
   [[ $test =~ ^(ps|rw|conn|big)([0-9]*)(p?)$ ]]
   kind=${BASH_REMATCH[1]} clients=${BASH_REMATCH[2]}
+  [ "$path${BASH_REMATCH[3]}" != tandemp ] || via=tandem-pinned
+  proxy=${pid[$via]}
   if [ -n "${BASH_REMATCH[3]}" ]; then
     pinned=(taskset -c 0)
     pin 0 "${pid[m1]}" "$proxy"
   fi
   [ "$proxy" = 0 ] || [ "$kind" != big ] || echo 5 >"/proc/$proxy/clear_refs"
   before=$(cpu "$proxy")
-  if [ "$kind" = big ]; then stream "${port[$path]}"; else load "$kind" "$clients" "${port[$path]}"; fi >"$work/did"
+  if [ "$kind" = big ]; then stream "${port[$via]}"; else load "$kind" "$clients" "${port[$via]}"; fi >"$work/did"
   read -r did time average high <"$work/did"
   after=$(cpu "$proxy")
   [ "${did:-0}" != 0 ] || die "$test through $path did nothing"
@@ -278,7 +288,8 @@ measure_load() { # ROUND TEST PATH
     record "$round" "$test" "$path" average "$average"
     record "$round" "$test" "$path" high "$high"
   fi
-  [ ${#pinned[@]} = 0 ] || pin "$cores" "${pid[m1]}" "$proxy"
+  [ ${#pinned[@]} = 0 ] || pin "$cores" "${pid[m1]}"
+  [ "$path" != haproxy ] || pin "$cores" "$proxy"
   [ "$kind" != rw ] || catch_up
 }
 

@@ -34,16 +34,21 @@ GRANT ALL PRIVILEGES ON app.* TO app@'%';
 SQL
 }
 
-follow() { # HOST PEER: HOST becomes a slave of PEER, unless it is one
+# HOST becomes a slave of PEER. One that is a slave already is left as it is: if its threads stand
+# still, Tandem may have stopped them.
+follow() { # HOST PEER
   local configured
   configured=$(sql "$1" <<< 'SHOW SLAVE STATUS')
-  if [ -z "$configured" ]; then
-    sql "$1" <<SQL
+  if [ -n "$configured" ]; then
+    echo "pair: $1 is a slave already"
+    return
+  fi
+  sql "$1" <<SQL
 CHANGE MASTER TO MASTER_HOST = '$2', MASTER_USER = 'replication', MASTER_PASSWORD = 'replication',
   MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 1;
+START SLAVE;
 SQL
-  fi
-  sql "$1" <<< 'START SLAVE' 2>/dev/null # a warning if it runs already
+  await "$1"
 }
 
 running() { # HOST: whether both its threads say Yes
@@ -51,22 +56,20 @@ running() { # HOST: whether both its threads say Yes
     awk '$1 == "Slave_IO_Running:" || $1 == "Slave_SQL_Running:" { yes += $2 == "Yes" } END { exit yes != 2 }'
 }
 
-main() {
-  local first=$1 second=$2 host deadline=$((SECONDS + 60))
-  for host in "$first" "$second"; do accounts "$host"; done
-  follow "$first" "$second"
-  follow "$second" "$first"
-  for host in "$first" "$second"; do
-    until running "$host"; do
-      if [ "$SECONDS" -ge "$deadline" ]; then
-        echo "pair: $host does not replicate:" >&2
-        mariadb --host="$host" --user=root -e 'SHOW SLAVE STATUS\G' | grep -E '_Running|_Error:' >&2
-        exit 1
-      fi
-      sleep 0.5
-    done
-    echo "pair: $host: Slave_IO_Running: Yes, Slave_SQL_Running: Yes"
+await() { # HOST
+  local deadline=$((SECONDS + 60))
+  until running "$1"; do
+    if [ "$SECONDS" -ge "$deadline" ]; then
+      echo "pair: $1 does not replicate:" >&2
+      mariadb --host="$1" --user=root -e 'SHOW SLAVE STATUS\G' | grep -E '_Running|_Error:' >&2
+      exit 1
+    fi
+    sleep 0.5
   done
+  echo "pair: $1: Slave_IO_Running: Yes, Slave_SQL_Running: Yes"
 }
 
-main "$@"
+accounts "$1"
+accounts "$2"
+follow "$1" "$2"
+follow "$2" "$1"

@@ -12,7 +12,7 @@ use super::catch_up::catch_up;
 use super::failure::not_connected;
 use super::fence::fence;
 use super::promotion::{Decision, open, promote};
-use super::receiving::{From, start_receiving, stop_receiving};
+use super::receiving::{Sender, start_receiving, stop_receiving};
 use super::semi_sync::{Switch, release, restore};
 use super::warm::WarmConnections;
 use crate::failover::{Order, OrderFailure, OrderResult};
@@ -104,7 +104,7 @@ impl SqlExecutor {
         around: &Surroundings,
     ) -> Result<OrderResult, OrderFailure> {
         let servers = self.connections.servers();
-        let from = |source: ServerId| From {
+        let from = |source: ServerId| Sender {
             server_id: around.source_server_id,
             address: &servers.get(source).address,
         };

@@ -47,7 +47,7 @@ pub(super) async fn promote(
     let standing = stand(connection).await?;
     if let Some(highest) = standing.terms.first().filter(|row| row.term > decision.seen) {
         // The connection broke after the term was written and before we heard of it.
-        let before = standing.terms.get(1).map_or(Term::default(), |row| row.term);
+        let before = standing.terms.get(1).map_or_else(Term::default, |row| row.term);
         let ours = highest.active == decision.active && highest.decided_by == decision.decided_by;
         if !(ours && before <= decision.seen) {
             let result = superseded(highest);
@@ -60,7 +60,7 @@ pub(super) async fn promote(
         run(connection, &open_and_unlock(connection)).await?;
         return Ok((OrderResult::Promoted(term), switch));
     }
-    let highest = standing.terms.first().map_or(Term::default(), |row| row.term);
+    let highest = standing.terms.first().map_or_else(Term::default, |row| row.term);
     let term = standing.next_term(highest.max(decision.seen));
     let switch = release_semi_sync(connection, &standing, decision.active, peers_answer).await?;
     let mysql = connection.dialect().flavor == Flavor::MySql;

@@ -5,7 +5,10 @@
 //! while it sent one leaves the applier waiting inside it, with its row locks held, and every
 //! write of a client to those rows would wait with it. When everything complete has been executed
 //! and the applier still stands before the end of what was received, that is what it stands in;
-//! restarting it rolls the half back.
+//! restarting it rolls the half back. Tried on MariaDB 10.11 with a master that was killed 45 MB into
+//! a transaction: the survivor's status said "has read all relay log", every complete GTID was
+//! executed, and yet a transaction with four modified rows stayed open on it, until the applier was
+//! restarted; on an idle pair both positions are equal, and nothing is restarted.
 
 use std::time::Duration;
 
@@ -20,14 +23,14 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// A master as the receiver's status names it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct From<'a> {
+pub(super) struct Sender<'a> {
     /// Its `@@server_id`, where it has ever been seen.
     pub(super) server_id: Option<u32>,
     /// Its configured address.
     pub(super) address: &'a ServerAddress,
 }
 
-impl From<'_> {
+impl Sender<'_> {
     /// Whether this channel receives from that master. The servers may know each other by other
     /// addresses than Tandem does, so the id counts first; a channel that never had contact has
     /// none, and is then taken for it.
@@ -48,7 +51,7 @@ impl From<'_> {
 /// Stops receiving from that master, executes what is left, and clears away half a transaction.
 pub(super) async fn stop_receiving(
     connection: &mut Connection,
-    source: From<'_>,
+    source: Sender<'_>,
 ) -> Result<(), OrderFailure> {
     let (_, channels) = read_status(connection).await?;
     let ours: Vec<_> = channels.into_iter().filter(|status| source.is_source_of(status)).collect();
@@ -74,7 +77,7 @@ pub(super) async fn stop_receiving(
 /// Receives from that master again.
 pub(super) async fn start_receiving(
     connection: &mut Connection,
-    source: From<'_>,
+    source: Sender<'_>,
 ) -> Result<(), OrderFailure> {
     let (_, channels) = read_status(connection).await?;
     let dialect = connection.dialect();

@@ -218,13 +218,18 @@ impl Errands {
     }
 }
 
-/// Whether the receiver of the pair was stopped by an order, and not by an error.
-///
-/// A receiver that could not connect when it was stopped goes on to show that error, one of the
-/// client library's (2000 to 2999). It stops for none of those by itself: it tries again.
+/// Whether the receiver of the pair was stopped by an order, and not by an error. An error of the
+/// client library (2000 to 2999: refused, lost connection) stops no receiver, it tries again; but
+/// it stays in the status of one that was stopped meanwhile, as in every failover.
 pub(super) fn is_stopped(topology: &Topology, (receiver, source): (ServerId, ServerId)) -> bool {
     channel_from(topology, receiver, source).is_some_and(|channel| {
-        let by_itself = channel.io_error.0 != 0 && !(2000..3000).contains(&channel.io_error.0);
-        channel.io == ThreadState::No && !by_itself
+        channel.io == ThreadState::No && (channel.io_error.0 == 0 || is_retried(channel.io_error.0))
     })
+}
+
+/// Whether a receiver tries again after this error, so that one that does not run was stopped while
+/// it tried: what it could not reach is told by the client library's own codes (2000 to 2999), a
+/// server that has no room or is going down by 1040, 1053 and 1203.
+fn is_retried(code: u16) -> bool {
+    matches!(code, 2000..=2999 | 1040 | 1053 | 1203)
 }

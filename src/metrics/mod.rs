@@ -65,8 +65,6 @@ mod tests {
         let metrics = Metrics::new(["m1", "m2"]);
         metrics.session.open.inc();
         metrics.session.commands.inc_by(3);
-        metrics.session.bytes_to_server.inc_by(100);
-        metrics.session.bytes_to_client.inc_by(200);
         metrics.session.ended("client_quit").inc();
         metrics.session.held.inc();
         metrics.session.held_now.set(1);
@@ -108,8 +106,6 @@ mod tests {
         tandem_monitor_server_up{server="m1"} 0
         tandem_session_commands_total 3
         tandem_session_ended_total{reason="client_quit"} 1
-        tandem_session_forwarded_bytes_total{direction="to_client"} 200
-        tandem_session_forwarded_bytes_total{direction="to_server"} 100
         tandem_session_held_now 1
         tandem_session_held_total 1
         tandem_session_login_failures_total 1

@@ -57,7 +57,8 @@ impl ProbeRequests {
 #[derive(Debug)]
 pub struct Monitor {
     requests: ProbeRequests,
-    tasks: JoinSet<()>,
+    /// End with it.
+    _tasks: JoinSet<()>,
 }
 
 impl Monitor {
@@ -99,18 +100,12 @@ impl Monitor {
                 requested
             })
             .collect();
-        Self { requests: ProbeRequests(requests), tasks }
+        Self { requests: ProbeRequests(requests), _tasks: tasks }
     }
 
     /// A handle for asking for probes.
     #[must_use]
     pub fn requests(&self) -> ProbeRequests {
         self.requests.clone()
-    }
-
-    /// How many probers run.
-    #[must_use]
-    pub fn running(&self) -> usize {
-        self.tasks.len()
     }
 }

@@ -144,7 +144,7 @@ impl Relay {
         match self.restore(&mut backend).await {
             Ok(()) => {
                 self.shared.metrics().migrations_done.inc();
-                tracing::debug!(server = server.name, "session restored");
+                tracing::debug!(session = self.entry.id, server = server.name, "session restored");
                 self.entry.set_server(Some(server.id));
                 self.backend = Some(backend);
                 Ok(Ok(()))
@@ -289,7 +289,12 @@ impl Relay {
         reason: String,
     ) -> Result<Option<ClientError>, SessionEnd> {
         self.shared.metrics().migrations_failed.inc();
-        tracing::warn!(server = server.name, reason, "a session could not be restored");
+        tracing::warn!(
+            session = self.entry.id,
+            server = server.name,
+            reason,
+            "session not restored"
+        );
         let error =
             ClientError::NotRestored { server: server.name.clone(), reason: reason.clone() };
         let packet = self.as_answer(&error.to_payload());

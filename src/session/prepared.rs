@@ -5,7 +5,7 @@
 //! first migration. After one, a statement is prepared again when it is first used, and its new id
 //! is kept beside the old one.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::state::MigrationBlocker;
 use super::statement::Statement;
@@ -53,10 +53,11 @@ impl PreparedStatement {
     }
 }
 
-/// The statements of a session, by the id that the client knows.
+/// The statements of a session, by the id that the client knows. The ids are the server's: nobody
+/// can choose them so that they collide.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PreparedStatements {
-    by_id: HashMap<u32, PreparedStatement>,
+    by_id: FxHashMap<u32, PreparedStatement>,
     /// The statement prepared last: MariaDB clients may call it 0xFFFFFFFF.
     last: u32,
 }

@@ -380,7 +380,7 @@ impl Relay {
                     continue; // it left a server, and a transaction with it
                 }
             }
-            if self.current.statement_id.is_some() && !self.statement_is_ready().await? {
+            if !self.statement_is_ready() && !self.make_statement_ready().await? {
                 return self.answer_unknown_statement().await;
             }
             if let Err(error) = self.send().await {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
-use tracing::Instrument as _;
 
 use super::client;
 use super::client_error::ClientError;
@@ -30,20 +29,16 @@ pub async fn serve(stream: Stream, peer: Option<SocketAddr>, shared: Arc<Shared>
     }
     let entry = shared.registry.open(peer, Instant::now());
     shared.metrics().open.inc();
-    let span = tracing::info_span!(
-        "session",
-        id = entry.id,
-        client = peer.map(tracing::field::display),
-        user = tracing::field::Empty
-    );
-    let end = session(stream, &shared, &entry).instrument(span.clone()).await;
+    let end = session(stream, &shared, &entry).await;
     shared.registry.close(entry.id);
-    let _entered = span.enter();
+    // No span around the session: entering one costs more at every wake-up than the few events of a
+    // session are worth. They carry its fields themselves.
     let (reason, detail) = (end.label(), end.detail());
+    let (session, user, client) = (entry.id, entry.user(), peer.map(tracing::field::display));
     if end.is_noteworthy() {
-        tracing::info!(reason, detail, "session ended");
+        tracing::info!(session, user, client, reason, detail, "session ended");
     } else {
-        tracing::debug!(reason, detail, "session ended");
+        tracing::debug!(session, user, client, reason, detail, "session ended");
     }
     let metrics = shared.metrics();
     metrics.open.dec();
@@ -67,7 +62,6 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
     let seq = packets.next_seq();
     let (_, ahead) = packets.into_parts();
     entry.set_user(&login.user);
-    tracing::Span::current().record("user", entry.user());
     let mut relay = Relay {
         shared: Arc::clone(shared),
         entry: Arc::clone(entry),

@@ -14,16 +14,21 @@ use crate::wire::{
 };
 
 impl Relay {
+    /// Whether the server knows the statement that the command names, by the client's id.
+    #[inline]
+    pub(super) fn statement_is_ready(&self) -> bool {
+        let (Some(id), Some(backend)) = (self.current.statement_id, self.backend.as_ref()) else {
+            return self.current.statement_id.is_none();
+        };
+        self.state.prepared.get(id).is_some_and(|known| known.prepared == (backend.login, id))
+    }
+
     /// Sees to it that the server knows the statement that the command names, and by which id.
     /// False when the client has no such statement, or the server need not hear of it.
-    #[inline]
-    pub(super) async fn statement_is_ready(&mut self) -> Result<bool, SessionEnd> {
+    pub(super) async fn make_statement_ready(&mut self) -> Result<bool, SessionEnd> {
         let Some(id) = self.current.statement_id else { return Ok(false) };
         let Some(backend) = self.backend.as_ref() else { return Ok(true) };
         let Some(statement) = self.state.prepared.get(id) else { return Ok(false) };
-        if statement.prepared == (backend.login, id) {
-            return Ok(true);
-        }
         let mut server_id = statement.prepared.1;
         if statement.prepared.0 != backend.login {
             if self.current.command == Command::StmtClose {

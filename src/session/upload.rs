@@ -37,7 +37,7 @@ impl Relay {
             let from = self.shared.table().servers.name(server).to_owned();
             return self.drop_command(&ClientError::RolledBack { from }).await;
         }
-        if self.current.statement_id.is_some() && !self.statement_is_ready().await? {
+        if !self.statement_is_ready() && !self.make_statement_ready().await? {
             let error = self.unknown_statement();
             return self.drop_command(&error).await;
         }
