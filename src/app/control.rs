@@ -12,15 +12,16 @@ use super::console_door::ConsoleDoor;
 use super::measuring;
 use super::{Handles, Sockets};
 use crate::config::{self, Config};
+use crate::console;
 use crate::coordinator::{Coordinator, Inputs, Journal, Outputs, SqlExecutor, WarmConnections};
 use crate::failover::{FailoverMachine, Policy};
+use crate::http;
 use crate::listener::{Listener, Workers};
 use crate::metrics::Metrics;
 use crate::monitor::{AccountReader, Dialer, Monitor};
 use crate::routing::RoutingTable;
 use crate::session::{Channels, Shared};
 use crate::topology::Topology;
-use crate::{console, http};
 
 /// Observations on their way to the coordinator.
 const OBSERVATIONS: usize = 1024;
