@@ -366,6 +366,7 @@ impl Relay {
         self.login.collation = change.collation.unwrap_or(self.login.collation);
         self.login.attributes = change.attributes;
         self.lost_transaction = None;
+        self.pipelined_was_lost = false;
         let answer = self.log_in().await;
         answer_login(self, answer, next_seq).await
     }

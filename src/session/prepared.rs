@@ -116,6 +116,11 @@ impl PreparedStatements {
         id
     }
 
+    /// A statement was refused: until the next one "the statement prepared last" is none.
+    pub(super) fn refused(&mut self) {
+        self.last = LAST;
+    }
+
     /// Forgets a statement.
     pub(super) fn remove(&mut self, id: u32) -> Option<PreparedStatement> {
         let id = self.resolve(id);
@@ -161,6 +166,8 @@ mod tests {
         assert_eq!(statements.get(third).map(|s| s.prepared), Some((2, 1)));
         assert_eq!(statements.get(LAST).map(|s| s.prepared), Some((3, 1)));
         assert!(statements.remove(1).is_some() && statements.get(1).is_none());
+        statements.refused();
+        assert!(statements.get(LAST).is_none());
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Relay {
         if self.entry.is_killed() {
             return Poll::Ready(Pumped::Killed);
         }
-        if self.shared.generation() != self.generation {
+        if self.shared.generation() > self.generation {
             return Poll::Ready(Pumped::RoutesChanged);
         }
         Poll::Pending
@@ -264,6 +264,7 @@ impl Relay {
                 }
             }
             Told::Ok { status, last_insert_id } => {
+                self.state.set_status(status);
                 if last_insert_id != 0 {
                     self.state.set_last_insert_id(last_insert_id);
                 }
@@ -280,10 +281,13 @@ impl Relay {
                     keep = 0;
                 } else if code == DEADLOCK {
                     self.state.transaction_ended();
+                } else if self.current.command == Command::StmtPrepare {
+                    self.state.prepared.refused();
                 }
             }
             Told::Prepared(prepared) => self.name_statement(packet, prepared),
-            Told::Eof(_) | Told::LocalInfile | Told::Other => {}
+            Told::Eof(status) => self.state.set_status(status),
+            Told::LocalInfile | Told::Other => {}
         }
         Ok(Kept { from: total, keep })
     }

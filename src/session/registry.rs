@@ -106,6 +106,11 @@ impl Entry {
         self.waiting_since.store(tick, Ordering::Relaxed);
     }
 
+    /// Whether its server has said something within the last ticks.
+    pub(super) fn has_heard_of_late(&self, tick: u32) -> bool {
+        tick.wrapping_sub(self.waiting_since.load(Ordering::Relaxed)) / 2 <= SILENCE
+    }
+
     #[inline]
     pub(super) fn register(&self, waker: &std::task::Waker) {
         self.waker.register(waker);

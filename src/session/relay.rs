@@ -15,7 +15,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -27,7 +27,7 @@ use super::end::SessionEnd;
 use super::login::Login;
 use super::pump::Pumped;
 use super::registry::{Activity, Entry};
-use super::request::{Front, Request};
+use super::request::{Front, KEPT, Request};
 use super::scratch;
 use super::shared::Shared;
 use super::state::SessionState;
@@ -57,6 +57,8 @@ pub(super) struct Relay {
     pub(super) logins: u64,
     /// The master that took an open transaction with it, which the client has not been told yet.
     pub(super) lost_transaction: Option<ServerId>,
+    /// It was told, and what the client had sent by then is still to be told the same.
+    pub(super) pipelined_was_lost: bool,
     pub(super) uncounted: Uncounted,
     pub(super) current: Current,
 }
@@ -163,6 +165,9 @@ impl Drop for Held {
 /// A command that changes nothing and may be sent again.
 const HARMLESS: Statement = Statement { verb: Verb::Show, traits: Traits::NONE };
 
+/// How long a master that is not the active one any more may be silent before it is given up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What a session waits for between two commands.
 enum Heard {
     Command(Front),
@@ -196,6 +201,10 @@ impl Relay {
             if let Err(end) = self.carry(front).await {
                 return end;
             }
+            if self.pipelined_was_lost && self.request.bytes().is_empty() {
+                self.pipelined_was_lost = false;
+                self.lost_transaction = None;
+            }
         }
     }
 
@@ -203,13 +212,19 @@ impl Relay {
         if self.entry.is_killed() {
             return Poll::Ready(Heard::Killed);
         }
-        if self.shared.generation() != self.generation {
+        if self.shared.generation() > self.generation {
             return Poll::Ready(Heard::RoutesChanged);
         }
         loop {
             match self.request.front() {
                 Front::Incomplete => {}
-                front => return Poll::Ready(Heard::Command(front)),
+                // A server that is seen to be gone has not had the command.
+                front => match self.poll_idle_backend(cx) {
+                    Some((kind, detail)) => {
+                        return Poll::Ready(Heard::BackendGone(kind, detail));
+                    }
+                    None => return Poll::Ready(Heard::Command(front)),
+                },
             }
             match self.poll_client(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -225,7 +240,7 @@ impl Relay {
         }
         self.entry.register(cx.waker());
         // What happened before the waker was registered would wake nobody.
-        if self.shared.generation() != self.generation || self.entry.is_killed() {
+        if self.shared.generation() > self.generation || self.entry.is_killed() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -255,6 +270,9 @@ impl Relay {
         let backend = self.backend.as_mut()?;
         if backend.swallow > 0 && backend.preamble.is_empty() {
             return None; // it still has an answer of ours to give
+        }
+        if !backend.carry.is_empty() {
+            return Some((UnreachableKind::Reset, "spoke unasked".to_owned()));
         }
         scratch::with(|scratch| {
             let mut room = ReadBuf::new(&mut scratch[..512]);
@@ -299,7 +317,8 @@ impl Relay {
     /// Carries the command at the front of the request.
     async fn carry(&mut self, front: Front) -> Result<(), SessionEnd> {
         let bytes = self.request.bytes();
-        let command = Command::from_byte(bytes.get(Header::LEN).copied().unwrap_or(0));
+        let end = if let Front::Whole(total) = front { total } else { bytes.len() };
+        let command = Command::from_byte(bytes[..end].get(Header::LEN).copied().unwrap_or(0));
         self.uncounted.add(self.shared.registry.tick());
         match (command, front) {
             (Command::Quit, _) => return Err(SessionEnd::Quit),
@@ -311,9 +330,14 @@ impl Relay {
                 self.begin(command, total, true);
                 self.carry_whole().await
             }
+            (Command::ChangeUser, _) => {
+                Err(SessionEnd::ClientMalformed("a COM_CHANGE_USER above 1 MiB".to_owned()))
+            }
             (command, _) => {
-                let there = bytes.len();
-                self.begin(command, there, false);
+                self.begin(command, end, false);
+                if let Some(error) = ClientError::refusing(command) {
+                    return self.drop_command(&error).await;
+                }
                 self.carry_long().await
             }
         }
@@ -372,9 +396,12 @@ impl Relay {
             if self.lost_transaction.is_some() && self.tell_lost_transaction().await? {
                 return Ok(());
             }
-            if self.backend.is_none() || self.shared.generation() != self.generation {
+            if self.backend.is_none() && self.current.command == Command::StmtClose {
+                return self.answer_unknown_statement().await; // whoever knew it is gone
+            }
+            if self.backend.is_none() || self.shared.generation() > self.generation {
                 if let Err(error) = self.reach_active().await? {
-                    return self.answer_error(&error).await;
+                    return self.give_up(&error).await;
                 }
                 if self.backend.is_none() {
                     continue; // it left a server, and a transaction with it
@@ -384,6 +411,11 @@ impl Relay {
                 return self.answer_unknown_statement().await;
             }
             if let Err(error) = self.send().await {
+                if self.current.command.is_silent() {
+                    let kind = super::backend::kind_of(&error);
+                    self.lose_idle_backend(kind, error.to_string())?;
+                    continue;
+                }
                 match self.lost_in_flight(error, false).await? {
                     After::Again => continue,
                     After::Answered => break,
@@ -402,6 +434,16 @@ impl Relay {
         Ok(())
     }
 
+    /// No server will have the command: says so, where there is an answer to say it in.
+    async fn give_up(&mut self, error: &ClientError) -> Result<(), SessionEnd> {
+        match self.current.command {
+            Command::StmtClose => self.answer_unknown_statement().await,
+            // Its execution would go on without it.
+            Command::StmtSendLongData => Err(SessionEnd::NobodyActive(error.to_string())),
+            _ => self.answer_error(error).await,
+        }
+    }
+
     /// Writes the command, and what must go before it, to the server.
     #[inline]
     async fn send(&mut self) -> Result<(), std::io::Error> {
@@ -414,6 +456,7 @@ impl Relay {
         } else {
             self.tracker.start(self.current.command, self.current.cursor);
         }
+        self.current.failed = false; // it may have been refused elsewhere
         self.entry.set_waiting_since(self.shared.registry.tick());
         if backend.preamble.is_empty() {
             return backend.stream.write_all(&self.request.bytes()[..total]).await;
@@ -425,8 +468,19 @@ impl Relay {
 
     /// Passes the answer on, and sees to what the client must not see of it.
     pub(super) async fn hear_answer(&mut self) -> Result<After, SessionEnd> {
+        let mut superseded = false;
         loop {
-            let pumped = poll_fn(|cx| self.poll_pump(cx)).await;
+            let pumping = poll_fn(|cx| self.poll_pump(cx));
+            let pumped = if superseded {
+                match tokio::time::timeout(LAST_WORDS, pumping).await {
+                    Ok(pumped) => pumped,
+                    // Between two packets of a long result there may be a while.
+                    Err(_) if self.entry.has_heard_of_late(self.shared.registry.tick()) => continue,
+                    Err(_) => return self.gone_in_flight(true).await,
+                }
+            } else {
+                pumping.await
+            };
             match pumped {
                 Pumped::Answered => {
                     self.entry.set_waiting_since(0);
@@ -446,8 +500,12 @@ impl Relay {
                     self.generation = table.generation;
                     let here = self.backend.as_ref().map(|backend| backend.server);
                     if table.active().is_some() && table.active() != here {
-                        let gone = std::io::Error::other("another master is active now");
-                        return self.lost_in_flight(gone, true).await;
+                        let verdict = self.in_flight(true).verdict();
+                        if matches!(verdict, Verdict::RunAgain | Verdict::RolledBack) {
+                            return self.gone_in_flight(true).await;
+                        }
+                        // Only the old master knows. It is fenced, not dead: it may well say.
+                        superseded = true;
                     }
                 }
                 Pumped::BackendLost(error) => return self.lost_in_flight(error, true).await,
@@ -466,8 +524,9 @@ impl Relay {
         if self.current.failed {
             return;
         }
-        self.state.set_status(self.tracker.status());
-        if !self.current.kept {
+        let executed =
+            matches!(self.current.command, Command::StmtExecute | Command::StmtBulkExecute);
+        if !self.current.kept && !executed {
             if !self.current.statement.is_plain() {
                 self.state.not_tracked();
             }
@@ -526,10 +585,19 @@ impl Relay {
             // rolls it back for certain.
             self.release_backend().await;
             self.state.transaction_ended();
+            // Ours takes the place of the refusal, and its number.
+            let seq = Header::read(&self.current.withheld).map_or(1, |header| header.seq);
+            self.tracker.begin_after(seq.wrapping_sub(1));
             return self.conclude(Verdict::RolledBack, server).await;
         }
-        match self.wait_for_routes().await? {
-            Ok(()) => Ok(After::Again),
+        let replaced = self.shared.table().active().is_some_and(|active| active != server);
+        let waited = if replaced { Ok(()) } else { self.wait_for_routes().await? };
+        match waited {
+            Ok(()) => {
+                // The table is looked at again, whether or not its news came this way already.
+                self.generation = 0;
+                Ok(After::Again)
+            }
             // Nothing changed for as long as a statement may wait: the refusal is the answer.
             Err(_) => {
                 let refusal = std::mem::take(&mut self.current.withheld);
@@ -545,11 +613,18 @@ impl Relay {
         error: std::io::Error,
         delivered: bool,
     ) -> Result<After, SessionEnd> {
+        if let Some(backend) = &self.backend {
+            let kind = super::backend::kind_of(&error);
+            self.shared.report(backend.server, kind, error.to_string());
+        }
+        self.gone_in_flight(delivered).await
+    }
+
+    /// The same for a master that is no longer heard, for whatever reason.
+    async fn gone_in_flight(&mut self, delivered: bool) -> Result<After, SessionEnd> {
         self.entry.set_waiting_since(0);
         let Some(backend) = self.backend.take() else { return Ok(After::Again) };
         self.entry.set_server(None);
-        let kind = super::backend::kind_of(&error);
-        self.shared.report(backend.server, kind, error.to_string());
         let resets = self.current.command == Command::ResetConnection;
         if resets {
             // All that a lost session could lose is what was to be thrown away.
@@ -557,14 +632,7 @@ impl Relay {
             self.state.transaction_ended();
             self.current.in_transaction = false;
         }
-        let verdict = InFlight {
-            statement: self.current.statement,
-            in_transaction: self.current.in_transaction,
-            delivered,
-            forwarded: self.current.forwarded,
-            blocker: self.state.loss_blocker(),
-        }
-        .verdict();
+        let verdict = self.in_flight(delivered).verdict();
         self.state.transaction_ended();
         if delivered && verdict == Verdict::RunAgain {
             self.current.unanswered_by = Some((backend.server, backend.thread_id));
@@ -572,10 +640,37 @@ impl Relay {
         self.conclude(verdict, backend.server).await
     }
 
+    fn in_flight(&self, delivered: bool) -> InFlight {
+        let mut statement = self.current.statement;
+        if !self.current.kept && self.login.capabilities.has(Capabilities::MULTI_STATEMENTS) {
+            statement.traits = Traits::SEVERAL; // who knows how it went on
+        }
+        InFlight {
+            statement,
+            in_transaction: self.current.in_transaction,
+            delivered,
+            forwarded: self.current.forwarded,
+            blocker: self.state.loss_blocker(),
+        }
+    }
+
     /// Tells the client what became of its command.
     async fn conclude(&mut self, verdict: Verdict, server: ServerId) -> Result<After, SessionEnd> {
         let from = self.shared.table().servers.name(server).to_owned();
-        let metrics = self.shared.metrics();
+        let shared = Arc::clone(&self.shared);
+        let metrics = shared.metrics();
+        if !self.tracker.at_boundary() {
+            // Inside a packet there is no place for a word.
+            return Err(match verdict {
+                Verdict::Unknown => {
+                    metrics.outcome_unknown.inc();
+                    SessionEnd::OutcomeUnknown
+                }
+                Verdict::StateLost(blocker) => SessionEnd::StateLost(blocker),
+                _ => SessionEnd::CutOff,
+            });
+        }
+        self.flush_unsent().await?;
         match verdict {
             Verdict::RunAgain => return Ok(After::Again),
             Verdict::Done => {
@@ -586,6 +681,7 @@ impl Relay {
             }
             Verdict::RolledBack => {
                 metrics.rolled_back.inc();
+                self.lose_pipelined(server).await;
                 self.error_in_place(&ClientError::RolledBack { from }).await?;
             }
             Verdict::Unknown => {
@@ -593,10 +689,9 @@ impl Relay {
                 self.error_in_place(&ClientError::OutcomeUnknown { from }).await?;
                 return Err(SessionEnd::OutcomeUnknown);
             }
-            Verdict::CutOff if !self.tracker.at_boundary() => return Err(SessionEnd::CutOff),
             Verdict::CutOff => {
-                self.flush_unsent().await?;
                 let error = if self.current.in_transaction {
+                    self.lose_pipelined(server).await;
                     ClientError::RolledBack { from }
                 } else {
                     ClientError::CutOff { from }
@@ -644,6 +739,22 @@ impl Relay {
         self.client.write_all(packets).await.map_err(|error| SessionEnd::ClientGone(error.into()))
     }
 
+    /// What the client sent before it could know that its transaction is gone belongs to it.
+    async fn lose_pipelined(&mut self, server: ServerId) {
+        let sent = |relay: &mut Self, cx: &mut Context<'_>| {
+            while relay.request.bytes().len() < KEPT {
+                if !matches!(relay.poll_client(cx), Poll::Ready(Ok(()))) {
+                    break; // an end is there the next time as well
+                }
+            }
+            Poll::Ready(())
+        };
+        poll_fn(|cx| sent(self, cx)).await;
+        let front = if self.current.kept { self.front_len() } else { 0 };
+        self.pipelined_was_lost = self.request.bytes().len() > front;
+        self.lost_transaction = self.pipelined_was_lost.then_some(server);
+    }
+
     /// Tells of a transaction that went with its master while the session was idle. True when that
     /// was the answer to the command.
     async fn tell_lost_transaction(&mut self) -> Result<bool, SessionEnd> {
@@ -671,6 +782,7 @@ impl Relay {
             }
             _ => {
                 self.shared.metrics().rolled_back.inc();
+                self.lose_pipelined(server).await;
                 self.answer_error(&ClientError::RolledBack { from }).await?;
             }
         }

@@ -9,6 +9,10 @@ use crate::wire::{Header, MAX_PAYLOAD};
 /// The largest command that is kept.
 pub(super) const KEPT: usize = 1 << 20;
 
+/// What has to be there of a command that is not kept: enough to know the statement that it names,
+/// and where an execution says whether parameter types follow.
+const LOOK: usize = 16 * 1024;
+
 /// A buffer that an idle session may hold on to.
 const IDLE_CAPACITY: usize = 4096;
 
@@ -47,7 +51,7 @@ impl Request {
                     Front::Incomplete
                 }
             }
-            Some(_) if self.bytes.len() > Header::LEN => Front::Long,
+            Some(_) if self.bytes.len() >= LOOK => Front::Long,
             Some(_) => Front::Incomplete,
         }
     }
@@ -105,11 +109,13 @@ mod tests {
 
     #[test]
     fn a_long_command_is_known_by_its_first_bytes() {
-        let mut request = Request::new(vec![0xFF, 0xFF, 0xFF, 0]);
-        assert_eq!(request.front(), Front::Incomplete);
-        request.append(&[3]);
-        assert_eq!(request.front(), Front::Long);
-        assert_eq!(Request::new(vec![0, 0, 0x10, 0, 3]).front(), Front::Long);
+        for header in [[0xFF, 0xFF, 0xFF, 0], [0, 0, 0x10, 0]] {
+            let mut request = Request::new(header.to_vec());
+            request.append(&[3; 100]);
+            assert_eq!(request.front(), Front::Incomplete);
+            request.append(&[3; LOOK]);
+            assert_eq!(request.front(), Front::Long);
+        }
     }
 
     #[test]

@@ -74,6 +74,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         generation: 0,
         logins: 0,
         lost_transaction: None,
+        pipelined_was_lost: false,
         uncounted: Uncounted::new(shared),
         current: Current::none(),
         login,

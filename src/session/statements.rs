@@ -9,8 +9,8 @@ use super::prepared::{PreparedStatement, types_flag_at};
 use super::relay::Relay;
 use super::statement::Statement;
 use crate::wire::{
-    Command, Header, PacketStream, Prepared, ResponseTracker, StatusFlags, Step, StreamError, Told,
-    put_packet,
+    Command, Header, MAX_PAYLOAD, PacketStream, Prepared, ResponseTracker, StatusFlags, Step,
+    StreamError, Told, put_packet,
 };
 
 impl Relay {
@@ -36,15 +36,24 @@ impl Relay {
             }
             match self.prepare_again(id).await? {
                 Ok(fresh) => server_id = fresh,
-                // The connection broke: sending the command will find out.
-                Err(StreamError::Io(_) | StreamError::Closed) => return Ok(true),
+                Err(StreamError::Io(_) | StreamError::Closed) => {
+                    // Nothing more goes this way, so that sending the command finds out that it was
+                    // not sent.
+                    if let Some(backend) = self.backend.as_mut() {
+                        let _ = backend.stream.shutdown().await;
+                    }
+                    return Ok(true);
+                }
                 Err(StreamError::Malformed(error)) => {
                     return Err(SessionEnd::ServerMalformed(error.to_string()));
                 }
             }
         }
-        self.rewrite(id, server_id);
-        Ok(true)
+        if self.rewrite(id, server_id) {
+            return Ok(true);
+        }
+        let lacking = "an execution of 16 MiB came without the types of its parameters";
+        Err(SessionEnd::NotRestored(lacking.to_owned()))
     }
 
     /// Prepares a statement of the client's on the server where the session is now.
@@ -82,9 +91,10 @@ impl Relay {
             }
             Ok(answer)
         };
-        let answer = match exchange.await {
-            Ok(answer) => answer,
-            Err(error) => return Ok(Err(error)),
+        let answer = match tokio::time::timeout(self.shared.connect_timeout, exchange).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Ok(Err(error)),
+            Err(_) => return Ok(Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())),
         };
         match answer {
             Some(Ok(Prepared { id: fresh, parameters, .. })) => {
@@ -106,13 +116,13 @@ impl Relay {
     }
 
     /// Puts the server's id into the command, and into an execution the types of its parameters,
-    /// which a client sends with the first one only.
-    fn rewrite(&mut self, id: u32, server_id: u32) {
-        let Some(statement) = self.state.prepared.get(id) else { return };
+    /// which a client sends with the first one only. False when there is no room for them.
+    fn rewrite(&mut self, id: u32, server_id: u32) -> bool {
+        let Some(statement) = self.state.prepared.get(id) else { return true };
         let parameters = usize::from(statement.parameters);
         let types = statement.types.clone();
         let bytes = self.request.bytes_mut();
-        let Some(total) = Header::read(bytes).map(Header::total) else { return };
+        let Some(mut header) = Header::read(bytes) else { return true };
         if let Some(place) = bytes.get_mut(Header::LEN + 1..Header::LEN + 5) {
             place.copy_from_slice(&server_id.to_le_bytes());
         }
@@ -120,17 +130,18 @@ impl Relay {
         let lacks_types = self.current.command == Command::StmtExecute
             && parameters > 0
             && types.len() == 2 * parameters
-            && bound_at < total
-            && self.current.kept
-            && bytes[bound_at] == 0;
+            && bound_at < header.total()
+            && bytes.get(bound_at) == Some(&0);
         if lacks_types {
+            header.len += types.len();
+            if header.len >= MAX_PAYLOAD {
+                return false; // it would have to be cut into other packets
+            }
             bytes[bound_at] = 1;
             bytes.splice(bound_at + 1..bound_at + 1, types.iter().copied());
-            if let Some(mut header) = Header::read(bytes) {
-                header.len += types.len();
-                bytes[..Header::LEN].copy_from_slice(&header.to_bytes());
-            }
+            bytes[..Header::LEN].copy_from_slice(&header.to_bytes());
         }
+        true
     }
 
     /// A statement was prepared: remembers it. Returns the client's id for it.

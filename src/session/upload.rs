@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::client_error::ClientError;
 use super::end::SessionEnd;
 use super::relay::{After, Relay};
+use super::state::MigrationBlocker;
 use super::verdict::{InFlight, Verdict};
 use crate::wire::{Command, Header};
 
@@ -28,12 +29,20 @@ enum Until {
 impl Relay {
     /// Carries a command that is not kept. It can be sent once only.
     pub(super) async fn carry_long(&mut self) -> Result<(), SessionEnd> {
-        if self.backend.is_none() || self.shared.generation() != self.generation {
+        if self.backend.is_none() || self.shared.generation() > self.generation {
             if let Err(error) = self.reach_active().await? {
+                if self.current.command.is_silent() {
+                    return Err(SessionEnd::NobodyActive(error.to_string()));
+                }
                 return self.drop_command(&error).await;
             }
         }
-        if let Some(server) = self.lost_transaction.take() {
+        // A command without an answer leaves the news to the next one.
+        if self.current.command.is_silent() && self.backend.is_none() {
+            if let Err(error) = self.reach_active().await? {
+                return Err(SessionEnd::NobodyActive(error.to_string()));
+            }
+        } else if let Some(server) = self.lost_transaction.take() {
             let from = self.shared.table().servers.name(server).to_owned();
             return self.drop_command(&ClientError::RolledBack { from }).await;
         }
@@ -43,15 +52,15 @@ impl Relay {
         }
         self.flush_preamble().await;
         self.tracker.start(self.current.command, self.current.cursor);
-        let seq = match self.pass_through(Until::Command, true).await? {
-            Ok(seq) => seq,
-            Err(_) => return self.not_delivered().await,
-        };
+        let (seq, failure) = self.pass_through(Until::Command, true).await?;
+        self.tracker.begin_after(seq);
+        if failure.is_some() {
+            return self.not_delivered().await;
+        }
         if self.current.command.is_silent() {
             self.silent_done();
             return Ok(());
         }
-        self.tracker.begin_after(seq);
         self.entry.set_waiting_since(self.shared.registry.tick());
         match self.hear_answer().await? {
             After::Answered => Ok(()),
@@ -94,6 +103,10 @@ impl Relay {
         }
         .verdict();
         self.state.transaction_ended();
+        if self.current.command.is_silent() {
+            // What the server has of a parameter is lost, and so is its execution.
+            return Err(SessionEnd::StateLost(MigrationBlocker::LongData));
+        }
         match verdict {
             Verdict::StateLost(blocker) => {
                 self.error_in_place(&ClientError::StateLost { from, blocker }).await?;
@@ -105,10 +118,9 @@ impl Relay {
     }
 
     /// Reads a command to its end without a server, and answers it with an error.
-    async fn drop_command(&mut self, error: &ClientError) -> Result<(), SessionEnd> {
-        if let Ok(seq) = self.pass_through(Until::Command, false).await? {
-            self.tracker.begin_after(seq);
-        }
+    pub(super) async fn drop_command(&mut self, error: &ClientError) -> Result<(), SessionEnd> {
+        let (seq, _) = self.pass_through(Until::Command, false).await?;
+        self.tracker.begin_after(seq);
         if self.current.command.is_silent() {
             return Ok(());
         }
@@ -124,22 +136,22 @@ impl Relay {
         };
         let asked: Vec<u8> = self.request.bytes()[..command].to_vec();
         self.request.consume(command);
-        let sent = self.pass_through(Until::Empty, true).await?;
+        let (seq, _) = self.pass_through(Until::Empty, true).await?;
         let mut rest = asked;
         rest.extend_from_slice(self.request.bytes());
         *self.request.bytes_mut() = rest;
         // A server that went is noticed by whoever waits for its answer.
-        self.tracker.file_sent(sent.unwrap_or(0));
+        self.tracker.file_sent(seq);
         Ok(())
     }
 
     /// Passes packets through, to the server or, without `forward`, nowhere. Returns the sequence
-    /// number of the last one. The inner error is the server's; everything was read all the same.
+    /// number of the last one, and the server's failure; everything was read all the same.
     async fn pass_through(
         &mut self,
         until: Until,
         forward: bool,
-    ) -> Result<Result<u8, io::Error>, SessionEnd> {
+    ) -> Result<(u8, Option<io::Error>), SessionEnd> {
         let mut failure = None;
         let (mut missing, mut last) = (0, None::<Header>);
         loop {
@@ -164,7 +176,7 @@ impl Relay {
             self.request.consume(take);
             if over {
                 let seq = last.map_or(0, |header| header.seq);
-                return Ok(failure.map_or(Ok(seq), Err));
+                return Ok((seq, failure));
             }
             let read = poll_fn(|cx| self.poll_client(cx)).await;
             read.map_err(SessionEnd::ClientGone)?;

@@ -43,10 +43,14 @@ pub(super) enum Verdict {
 impl InFlight {
     /// The verdict.
     pub(super) fn verdict(self) -> Verdict {
-        if self.forwarded {
-            return Verdict::CutOff;
-        }
-        let outcome = if self.in_transaction { self.inside() } else { self.outside() };
+        let outcome = match (self.forwarded, self.in_transaction) {
+            (false, true) => self.inside(),
+            (false, false) => self.outside(),
+            // An answer that began cannot be begun again, and says nothing of how it would have ended.
+            (true, true) if self.statement.may_commit() => Verdict::Unknown,
+            (true, false) if !self.statement.is_repeatable() => Verdict::Unknown,
+            (true, _) => Verdict::CutOff,
+        };
         match (outcome, self.blocker) {
             // Not knowing weighs more than what was lost besides.
             (Verdict::Unknown, _) | (_, None) => outcome,
@@ -132,6 +136,12 @@ mod tests {
         for in_transaction in [false, true] {
             let read = InFlight { forwarded: true, in_transaction, ..in_flight("select 1") };
             assert_eq!(read.verdict(), Verdict::CutOff);
+            let batch = "insert into t values (1); commit";
+            let batch = InFlight { forwarded: true, in_transaction, ..in_flight(batch) };
+            assert_eq!(batch.verdict(), Verdict::Unknown);
         }
+        let blocker = Some(MigrationBlocker::TemporaryTables);
+        let read = InFlight { forwarded: true, blocker, ..in_flight("select 1") };
+        assert_eq!(read.verdict(), Verdict::StateLost(MigrationBlocker::TemporaryTables));
     }
 }

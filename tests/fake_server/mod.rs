@@ -1,0 +1,199 @@
+//! A server that does as the test says, a client that shows every byte, and a session between them.
+//!
+//! The test is all three: client, control plane and both masters. It sends a command, looks at what
+//! the master was asked, lets it answer (or die in the middle of a packet), publishes a routing table,
+//! and looks at what the client gets. Nothing happens by itself but the session under test, so that
+//! every order of events can be had, each time.
+
+#![allow(dead_code, unreachable_pub)] // each suite uses its own part of it
+
+mod client;
+pub mod packets;
+mod server;
+
+pub use client::{CLIENT, RawClient};
+pub use server::FakeConnection;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tandem::metrics::SessionMetrics;
+use tandem::routing::{RoutingTable, Writer};
+use tandem::session::{Channels, SessionEnd, Shared, serve};
+use tandem::topology::{
+    Account, Accounts, Flavor, Identity, Observation, ServerAddress, ServerId, Servers, Term,
+};
+use tandem::wire::{Capabilities, Stream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// What the fake masters offer: what MariaDB 10.11 does, without TLS and compression.
+pub const OFFERED: Capabilities = Capabilities(0x0000_001d_81ff_f7de);
+
+/// Bounds what has gone wrong; nothing that goes right waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for something that has to happen.
+pub async fn within<T>(what: &str, happening: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, happening)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
+/// Two masters that do as they are told, and the control plane.
+pub struct Stage {
+    pub shared: Arc<Shared>,
+    pub observations: mpsc::Receiver<Observation>,
+    masters: Vec<TcpListener>,
+    routes: watch::Sender<Arc<RoutingTable>>,
+    accounts: watch::Sender<Arc<Accounts>>,
+    thread_id: u32,
+    _follower: JoinHandle<()>,
+}
+
+impl Stage {
+    /// m1 is active, and a statement may wait for as long as it takes.
+    pub async fn new() -> Self {
+        Self::with_hold(PATIENCE * 2).await
+    }
+
+    /// m1 is active, and a statement may wait for `hold`.
+    pub async fn with_hold(hold: Duration) -> Self {
+        Self::set_up(hold, Duration::from_secs(10), Accounts::default()).await
+    }
+
+    /// m1 is active, and these are the accounts.
+    pub async fn with_accounts(accounts: impl IntoIterator<Item = (String, Account)>) -> Self {
+        Self::set_up(PATIENCE * 2, Duration::from_secs(10), Accounts::new(accounts)).await
+    }
+
+    pub async fn set_up(hold: Duration, connect_timeout: Duration, accounts: Accounts) -> Self {
+        let mut masters = Vec::new();
+        let mut names = Vec::new();
+        for name in ["m1", "m2"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let port = listener.local_addr().expect("bound").port();
+            names.push((name.to_owned(), ServerAddress::Tcp { host: "127.0.0.1".into(), port }));
+            masters.push(listener);
+        }
+        let table = RoutingTable {
+            generation: 1,
+            term: Term(1),
+            writer: Writer::Active(ServerId(0)),
+            identity: Some(Arc::new(Identity {
+                flavor: Flavor::MariaDb,
+                version: "5.5.5-10.11.19-MariaDB".into(),
+                capabilities: OFFERED.0,
+                collation: 8,
+                plugin: "mysql_native_password".into(),
+            })),
+            servers: Servers::new(names, []),
+        };
+        let (routes, routes_seen) = watch::channel(Arc::new(table));
+        let (accounts, accounts_seen) = watch::channel(Arc::new(accounts));
+        let (observed, observations) = mpsc::channel(64);
+        let channels = Channels {
+            routes: routes_seen,
+            accounts: accounts_seen,
+            refresh_accounts: Arc::new(Notify::new()),
+            observations: observed,
+        };
+        let metrics = SessionMetrics::default();
+        let shared = Arc::new(Shared::new(channels, hold, connect_timeout, 100, metrics));
+        let follower = tokio::spawn(Arc::clone(&shared).follow_routes());
+        Self {
+            shared,
+            observations,
+            masters,
+            routes,
+            accounts,
+            thread_id: 100,
+            _follower: follower,
+        }
+    }
+
+    fn publish(&self, writer: Writer) {
+        let mut table = (**self.routes.borrow()).clone();
+        table.generation += 1;
+        table.writer = writer;
+        self.routes.send_replace(Arc::new(table));
+    }
+
+    /// This master is active now.
+    pub fn activate(&self, master: u16) {
+        self.publish(Writer::Active(ServerId(master)));
+    }
+
+    /// Nobody is active now.
+    pub fn hold(&self, reason: &str) {
+        self.publish(Writer::Held { since: Instant::now(), reason: reason.into() });
+    }
+
+    /// A client's connection, before any byte of it.
+    pub async fn dial(&self) -> (TcpStream, JoinHandle<()>) {
+        let door = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = door.local_addr().expect("bound");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), door.accept());
+        let (stream, peer) = accepted.expect("accepted");
+        let session = serve(Stream::Tcp(stream), Some(peer), Arc::clone(&self.shared));
+        (client.expect("connected"), tokio::spawn(session))
+    }
+
+    /// A client without a password, logged in on the active master `master`.
+    pub async fn log_in(
+        &mut self,
+        capabilities: Capabilities,
+        master: u16,
+    ) -> (RawClient, FakeConnection) {
+        let (stream, _) = self.dial().await;
+        let client = within("login", RawClient::log_in(stream, capabilities));
+        let (client, server) = tokio::join!(client, self.accept(master));
+        (client, server)
+    }
+
+    /// A usual client on m1.
+    pub async fn session(&mut self) -> (RawClient, FakeConnection) {
+        self.log_in(CLIENT, 0).await
+    }
+
+    /// The next login on a master, accepted.
+    pub async fn accept(&mut self, master: u16) -> FakeConnection {
+        let mut connection = self.meet(master).await;
+        connection.greet(OFFERED).await;
+        connection.say(&packets::ok(packets::AUTOCOMMIT)).await;
+        connection
+    }
+
+    /// The next connection to a master, before the greeting.
+    pub async fn meet(&mut self, master: u16) -> FakeConnection {
+        let listener = &self.masters[usize::from(master)];
+        let (stream, _) = within("a connection", listener.accept()).await.expect("accepted");
+        self.thread_id += 1;
+        FakeConnection::new(stream, self.thread_id)
+    }
+
+    /// Numbers the connections from here on, as a server that starts again begins at the front.
+    pub fn restart_numbering(&mut self) {
+        self.thread_id = 0;
+    }
+
+    /// Whether nobody has knocked on a master's door.
+    pub fn is_unvisited(&self, master: u16) -> bool {
+        let listener = &self.masters[usize::from(master)];
+        futures_util::FutureExt::now_or_never(listener.accept()).is_none()
+    }
+
+    /// Closes a master's door: connections are refused from here on.
+    pub fn close_door(&mut self, master: u16) {
+        let address = self.masters[usize::from(master)].local_addr().expect("bound");
+        let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        other.set_nonblocking(true).expect("set");
+        let _ = address;
+        self.masters[usize::from(master)] = TcpListener::from_std(other).expect("adopted");
+    }
+}
+
+/// How sessions end is seen from outside only; named so that the suites can speak of it.
+pub type End = SessionEnd;

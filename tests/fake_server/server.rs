@@ -1,0 +1,164 @@
+//! One connection of a scripted master.
+
+use tandem::wire::{
+    Capabilities, Greeting, HandshakeResponse, Header, PacketStream, StatusFlags, Stream,
+    put_packet,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::{packets, within};
+
+/// What every session asks of its server first.
+const TRACK: &[u8] = b"\x03SET SESSION session_track_system_variables";
+
+/// A connection to a scripted master.
+pub struct FakeConnection {
+    packets: PacketStream<Stream>,
+    pub thread_id: u32,
+    /// What the session logged in with.
+    pub login: Option<HandshakeResponse>,
+    /// How often it asked for session tracking.
+    pub tracked: u32,
+}
+
+impl FakeConnection {
+    pub(super) fn new(stream: TcpStream, thread_id: u32) -> Self {
+        stream.set_nodelay(true).expect("set");
+        Self { packets: PacketStream::new(Stream::Tcp(stream)), thread_id, login: None, tracked: 0 }
+    }
+
+    /// Greets and hears the login, and leaves the answer to the test.
+    pub async fn greet(&mut self, offered: Capabilities) {
+        let greeting = Greeting {
+            version: "5.5.5-10.11.19-MariaDB".into(),
+            connection_id: self.thread_id,
+            salt: *b"abcdefghijklmnopqrst",
+            capabilities: offered,
+            collation: 8,
+            status: StatusFlags::AUTOCOMMIT,
+            plugin: "mysql_native_password".into(),
+        };
+        self.say(&greeting.to_payload()).await;
+        let payload = within("a login", self.packets.read()).await.expect("a login");
+        self.login = Some(HandshakeResponse::parse(&payload).expect("a handshake response"));
+    }
+
+    /// The next packet, whatever it is.
+    pub async fn packet(&mut self) -> Vec<u8> {
+        within("a packet at the server", self.packets.read()).await.expect("a packet")
+    }
+
+    /// The next command; a wish for session tracking is granted on the way.
+    pub async fn command(&mut self) -> Vec<u8> {
+        loop {
+            let payload = self.packet().await;
+            if !payload.starts_with(TRACK) {
+                return payload;
+            }
+            self.tracked += 1;
+            self.say(&packets::ok(packets::AUTOCOMMIT)).await;
+        }
+    }
+
+    /// The next command has to be this one.
+    pub async fn expect(&mut self, payload: &[u8]) {
+        let command = self.command().await;
+        assert_eq!(
+            String::from_utf8_lossy(&command),
+            String::from_utf8_lossy(payload),
+            "another command than expected"
+        );
+    }
+
+    /// The same for COM_QUERY.
+    pub async fn expect_query(&mut self, sql: &str) {
+        self.expect(&packets::query(sql)).await;
+    }
+
+    /// Bytes of the next command, however large, header and all: `len` of them.
+    pub async fn raw(&mut self, len: usize) -> Vec<u8> {
+        let stream = std::mem::replace(&mut self.packets, PacketStream::new(dead()));
+        let (mut stream, mut ahead) = stream.into_parts();
+        while ahead.len() < len {
+            let read = within("bytes at the server", stream.read_buf(&mut ahead)).await;
+            assert!(read.expect("read") > 0, "closed after {} of {len} bytes", ahead.len());
+        }
+        let rest = ahead.split_off(len);
+        self.packets = PacketStream::resume(stream, rest);
+        ahead
+    }
+
+    /// Answers with one packet.
+    pub async fn say(&mut self, payload: &[u8]) {
+        self.packets.write(payload).await.expect("said");
+    }
+
+    /// Answers with these packets, numbered from 1.
+    pub async fn answer(&mut self, payloads: &[Vec<u8>]) {
+        self.send(&packets::numbered(1, payloads)).await;
+    }
+
+    /// Sends bytes as they are.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        self.packets.write_raw(bytes).await.expect("sent");
+    }
+
+    /// The same, one write for each piece, and the session runs in between.
+    pub async fn send_in_pieces(&mut self, pieces: impl Iterator<Item = &[u8]>) {
+        for piece in pieces {
+            self.packets.write_raw(piece).await.expect("sent");
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Whether the session has let go: with COM_QUIT or by closing.
+    pub async fn await_release(&mut self) {
+        loop {
+            match within("the end at the server", self.packets.read()).await {
+                Ok(payload) if payload == [1] => {}
+                Ok(payload) => panic!("a command instead of an end: {payload:?}"),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Closes in good order.
+    pub async fn close(self) {
+        let (mut stream, _) = self.packets.into_parts();
+        stream.shutdown().await.expect("shut down");
+    }
+
+    /// Closes with a reset: what a killed process with unread data does.
+    pub fn reset(self) {
+        let (stream, _) = self.packets.into_parts();
+        if let Stream::Tcp(stream) = stream {
+            stream.set_zero_linger().expect("set");
+        }
+    }
+
+    /// The socket itself, to do something to it at once.
+    pub fn into_std(self) -> std::net::TcpStream {
+        match self.packets.into_parts() {
+            (Stream::Tcp(stream), _) => stream.into_std().expect("a socket"),
+            (Stream::Unix(_), _) => panic!("not TCP"),
+        }
+    }
+
+    /// Half of what a packet promises.
+    pub async fn say_half(&mut self, seq: u8, payload: &[u8]) {
+        let mut packet = Vec::new();
+        put_packet(&mut packet, seq, payload);
+        let half = Header::LEN + payload.len() / 2;
+        self.send(&packet[..half]).await;
+    }
+}
+
+/// In the place of a stream that is being worked on.
+fn dead() -> Stream {
+    let (one, _) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    one.set_nonblocking(true).expect("set");
+    Stream::Unix(tokio::net::UnixStream::from_std(one).expect("adopted"))
+}

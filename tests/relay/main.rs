@@ -1,0 +1,11 @@
+//! The relay before scripted masters: every row of what a client sees when its master goes, and every
+//! way in which the bytes of an answer can come.
+
+#[path = "../fake_server/mod.rs"]
+mod fake_server;
+
+mod in_flight;
+mod logins;
+mod moving;
+mod responses;
+mod statements;
