@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use tandem::app;
 use tandem::cli::{self, Command};
-use tandem::{app, config, demo, logging};
+use tandem::config;
+use tandem::demo;
+use tandem::logging;
 
 fn main() -> ExitCode {
     match run(cli::parse()) {

@@ -12,15 +12,16 @@ use super::console_door::ConsoleDoor;
 use super::measuring;
 use super::{Handles, Sockets};
 use crate::config::{self, Config};
+use crate::console;
 use crate::coordinator::{Coordinator, Inputs, Journal, Outputs, SqlExecutor, WarmConnections};
 use crate::failover::{FailoverMachine, Policy};
+use crate::http;
 use crate::listener::{Listener, Workers};
 use crate::metrics::Metrics;
 use crate::monitor::{AccountReader, Dialer, Monitor};
 use crate::routing::RoutingTable;
 use crate::session::{Channels, Shared};
 use crate::topology::Topology;
-use crate::{console, http};
 
 /// Observations on their way to the coordinator.
 const OBSERVATIONS: usize = 1024;
@@ -79,11 +80,8 @@ impl Plane {
         let dialer = Dialer::new(&config.monitor);
         let warm = Arc::new(WarmConnections::new(servers.clone(), dialer.clone(), CONTROL_CONNECT));
         tasks.spawn(Arc::clone(&warm).keep());
-        let machine = FailoverMachine::new(
-            Policy::new(&config.monitor, &config.failover),
-            servers.clone(),
-            now,
-        );
+        let machine =
+            FailoverMachine::new(Policy::new(&config.monitor, &config.failover), servers, now);
         let (status_out, status) = watch::channel(Arc::new(machine.status()));
         let coordinator = Coordinator::new(
             machine,

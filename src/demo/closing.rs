@@ -109,7 +109,7 @@ fn errors(verdict: &Verdict) -> String {
     let mut said = verdict.errors.iter().map(cause).collect::<Vec<_>>().join(", ");
     if verdict.unknown > 0 {
         let found = verdict.unknown_found;
-        said.push_str(&format!(", told \"outcome unknown\" ({found} of them are there)"));
+        said.push_str(&format!(", outcome unknown; {found} of them there"));
     }
     said
 }

@@ -24,8 +24,10 @@ pub(super) enum Event {
     Setup(Progress),
     /// Two lines of `SHOW SLAVE STATUS`, as the server names them.
     SlaveStatus(SlaveStatus),
-    /// A commit is on both masters before it is acknowledged.
-    SemiSync { variable: String },
+    /// A commit of this master is on both before it is acknowledged; the line in which it says so.
+    SemiSync { master: usize, said: String },
+    /// What that is worth.
+    Promise,
     /// Three rows were inserted on m1 and one on m2, and both were read.
     KeysTried(KeysTried),
     /// The proxy takes connections.
@@ -35,7 +37,7 @@ pub(super) enum Event {
     /// The idle client is set up.
     IdleConnected,
     /// The writers write.
-    Writing { writers: u16 },
+    Writing { writers: u16, pace: Duration },
     /// A look at what is going on, several times a second.
     Beat(Beat),
     /// Some keys that were handed out.

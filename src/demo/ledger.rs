@@ -68,7 +68,7 @@ pub(super) struct Ledger {
 
 /// Which of the two masters hands out this key: 0 has the odd ones, 1 the even ones.
 pub(super) fn master_of(key: u64) -> usize {
-    usize::from(key % 2 == 0)
+    usize::from(key.is_multiple_of(2))
 }
 
 impl Ledger {

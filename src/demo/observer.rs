@@ -33,6 +33,7 @@ impl Observer {
 /// Every transition, with the moment of the journal.
 async fn follow_decisions(teller: Teller, mut handles: Handles) {
     let mut told = 0;
+    let mut ticks = tokio::time::interval(BEAT);
     loop {
         for row in handles.journal.rows_after(told) {
             told = row.number;
@@ -44,11 +45,11 @@ async fn follow_decisions(teller: Teller, mut handles: Handles) {
             };
             teller.tell_of(row.at, event);
         }
-        // Whatever the machine records, it does in the step that changes one of these.
+        // Most change one of these. What does not, is seen at the next tick.
         let changed = tokio::select! {
             changed = handles.status.changed() => changed,
             changed = handles.routes.changed() => changed,
-            changed = handles.topology.changed() => changed,
+            _ = ticks.tick() => Ok(()),
         };
         if changed.is_err() {
             return;

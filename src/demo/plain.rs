@@ -58,10 +58,6 @@ impl<W: Write + Send> Audience for Plain<W> {
         self.out.flush()
     }
 
-    fn wait(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
     fn leave(&mut self) -> io::Result<()> {
         self.out.flush()
     }

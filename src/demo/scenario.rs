@@ -4,7 +4,7 @@
 //! writers' ledger and from the masters themselves.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
@@ -18,7 +18,7 @@ use super::ledger::{Gap, Kill};
 use super::observer::Observer;
 use super::stage::Stage;
 use super::verdict::Verdict;
-use super::writers::{Book, WRITERS, Writers};
+use super::writers::{Book, PACE, WRITERS, Writers};
 use super::{DemoError, event};
 use crate::app::App;
 use crate::config::Config;
@@ -53,7 +53,7 @@ pub(super) async fn play(stage: &Stage) -> Result<(Findings, Company), DemoError
     let opts = company.opts()?;
     let idle = connect_clients(stage, &company, &opts).await?;
     let writers = Writers::start(&opts, &book);
-    stage.tell(Event::Writing { writers: WRITERS });
+    stage.tell(Event::Writing { writers: WRITERS, pace: PACE });
     let survived = crash(stage, &mut company, &book, idle).await?;
     bring_back(stage, &mut company, &book, survived.kill).await?;
     stage.tell(Event::Chapter("What became of every row"));
@@ -146,8 +146,9 @@ async fn show_pair(stage: &Stage, sandbox: &Sandbox) -> Result<event::KeysTried,
     for status in boxes::slave_status(sandbox).await? {
         stage.tell(Event::SlaveStatus(status));
     }
-    let variable = boxes::await_semi_sync(sandbox, 0).await?;
-    stage.tell(Event::SemiSync { variable });
+    let said = boxes::await_semi_sync(sandbox, 0).await?;
+    stage.tell(Event::SemiSync { master: 0, said });
+    stage.tell(Event::Promise);
     stage.tell(Event::Chapter("Odd keys from one, even keys from the other"));
     let keys = boxes::try_keys(sandbox).await?;
     stage.tell(Event::KeysTried(keys.clone()));
@@ -255,11 +256,11 @@ async fn bring_back(
     for status in boxes::slave_status(&company.sandbox).await? {
         stage.tell(Event::SlaveStatus(status));
     }
-    let variable = boxes::await_semi_sync(&company.sandbox, 1 - kill.master).await?;
-    stage.tell(Event::SemiSync { variable });
+    let master = 1 - kill.master;
+    let said = boxes::await_semi_sync(&company.sandbox, master).await?;
+    stage.tell(Event::SemiSync { master, said });
     stage.tell(Event::Doing("writing for a while"));
     tokio::time::sleep(STEADY).await;
-    let master = 1 - kill.master;
     stage.tell(Event::Keys { master, keys: book.ledger().last_keys(master, 5) });
     Ok(())
 }
@@ -274,9 +275,4 @@ fn pulse_of(book: &Book, kill: Kill) -> Pulse {
     let before = PULSE_CELLS / 3;
     let from = kill.at.saturating_sub(step * u32::try_from(before).unwrap_or(0));
     Pulse { step, cells: ledger.pulse(from, step, PULSE_CELLS), kill: before }
-}
-
-/// The moment of something that is known by the clock on the wall.
-pub(super) fn since(began: SystemTime, at: SystemTime) -> Duration {
-    at.duration_since(began).unwrap_or_default()
 }

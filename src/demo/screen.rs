@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossterm::style::{Attribute, Color, SetAttribute, SetForegroundColor};
 use crossterm::terminal::{
@@ -34,6 +34,9 @@ const BEATS: usize = 500;
 /// Beats over which a rate is taken: one second.
 const RATE: usize = 20;
 
+/// How long the spinner stands still.
+const TURN: Duration = Duration::from_millis(80);
+
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
 /// A terminal with a timeline and a panel.
@@ -44,6 +47,7 @@ pub(super) struct Screen<W: Write> {
     /// Lines of the panel that are on the terminal now.
     drawn: u16,
     doing: Option<&'static str>,
+    opened: Instant,
     turn: usize,
     beat: Option<Beat>,
     beats: VecDeque<[u64; 2]>,
@@ -66,7 +70,17 @@ impl<W: Write> Screen<W> {
 
     fn of(out: W, colour: bool, width: fn() -> u16) -> Self {
         let beats = VecDeque::with_capacity(BEATS);
-        Self { out, colour, width, drawn: 0, doing: None, turn: 0, beat: None, beats }
+        Self {
+            out,
+            colour,
+            width,
+            drawn: 0,
+            doing: None,
+            opened: Instant::now(),
+            turn: 0,
+            beat: None,
+            beats,
+        }
     }
 
     fn take_in(&mut self, event: &Event) {
@@ -115,7 +129,8 @@ impl<W: Write> Screen<W> {
     fn panel(&self, width: usize) -> Vec<Line> {
         let Some(doing) = self.doing else { return Vec::new() };
         let spinner = SPINNER[self.turn % SPINNER.len()];
-        let status = Line::bare().then(Tone::Good, format!("{spinner} ")).then(Tone::Plain, doing);
+        let status =
+            Line::bare().then(Tone::Good, format!("  {spinner} ")).then(Tone::Plain, doing);
         let Some(beat) = &self.beat else { return vec![Line::bare(), status] };
         let rate: u64 = self.beats.iter().rev().take(RATE).flatten().sum();
         let mut lines = vec![Line::bare()];
@@ -132,11 +147,11 @@ impl<W: Write> Screen<W> {
     }
 
     fn chart(&self, width: usize) -> Line {
-        let shown = width.saturating_sub(2);
+        let shown = width.saturating_sub(4);
         let skipped = self.beats.len().saturating_sub(shown);
         let sum = |beat: &[u64; 2]| u32::try_from(beat[0] + beat[1]).unwrap_or(u32::MAX);
         let most = self.beats.iter().skip(skipped).map(sum).max().unwrap_or(0);
-        let mut line = Line::bare();
+        let mut line = Line::bare().then(Tone::Plain, "  ");
         for beat in self.beats.iter().skip(skipped) {
             let tone = Tone::Master(usize::from(beat[1] > beat[0]));
             line = line.then(tone, bar(sum(beat), most).to_string());
@@ -161,17 +176,14 @@ impl<W: Write> Screen<W> {
 
 impl<W: Write + Send> Audience for Screen<W> {
     fn hear(&mut self, told: Vec<Told>) -> io::Result<()> {
+        let turns = self.opened.elapsed().as_millis() / TURN.as_millis();
+        self.turn = usize::try_from(turns).unwrap_or(0);
         let mut lines = Vec::new();
         for Told { at, event } in &told {
             self.take_in(event);
             lines.extend(wording::lines(event).into_iter().map(|line| (*at, line)));
         }
         self.draw(&lines)
-    }
-
-    fn wait(&mut self) -> io::Result<()> {
-        self.turn += 1;
-        self.draw(&[])
     }
 
     fn leave(&mut self) -> io::Result<()> {
@@ -220,11 +232,94 @@ fn set(frame: &mut Vec<u8>, tone: Tone) -> io::Result<()> {
         Tone::Plain => Ok(()),
         Tone::Dim => queue!(frame, SetAttribute(Attribute::Dim)),
         Tone::Strong => queue!(frame, SetAttribute(Attribute::Bold)),
-        Tone::Good => queue!(frame, SetForegroundColor(Color::Green)),
+        Tone::Good => queue!(frame, SetForegroundColor(Color::DarkGreen)),
         Tone::Bad => {
-            queue!(frame, SetForegroundColor(Color::Red), SetAttribute(Attribute::Bold))
+            queue!(frame, SetForegroundColor(Color::DarkRed), SetAttribute(Attribute::Bold))
         }
-        Tone::Master(0) => queue!(frame, SetForegroundColor(Color::Cyan)),
-        Tone::Master(_) => queue!(frame, SetForegroundColor(Color::Magenta)),
+        Tone::Master(0) => queue!(frame, SetForegroundColor(Color::DarkCyan)),
+        Tone::Master(_) => queue!(frame, SetForegroundColor(Color::DarkMagenta)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A terminal that knows nothing but how far to go up and to clear what is below.
+    fn shown(written: &[u8]) -> Vec<String> {
+        let mut lines = vec![String::new()];
+        let written = String::from_utf8(written.to_vec()).unwrap();
+        let mut rest = written.as_str();
+        while let Some(character) = rest.chars().next() {
+            let Some(sequence) = rest.strip_prefix("\u{1b}[") else {
+                match character {
+                    '\n' => lines.push(String::new()),
+                    _ => lines.last_mut().unwrap().push(character),
+                }
+                rest = &rest[character.len_utf8()..];
+                continue;
+            };
+            let end = sequence.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+            if sequence[end..].starts_with('F') {
+                let up: usize = sequence[..end].parse().unwrap();
+                lines.truncate(lines.len() - up);
+                *lines.last_mut().unwrap() = String::new();
+            }
+            rest = &sequence[end + 1..];
+        }
+        lines
+    }
+
+    fn beat(row: u64) -> Event {
+        Event::Beat(Beat {
+            masters: [MasterState::Active, MasterState::Down],
+            rows: [row, 0],
+            total: [row, 0],
+            held: [0, 8],
+            errors: 3,
+            term: 2,
+        })
+    }
+
+    fn play(width: fn() -> u16, colour: bool) -> (Vec<String>, Vec<String>) {
+        let mut screen = Screen::of(Vec::new(), colour, width);
+        let told = |event| vec![Told { at: Duration::from_millis(1234), event }];
+        screen.hear(told(Event::Chapter("A chapter"))).unwrap();
+        screen.hear(told(Event::Doing("waiting for something"))).unwrap();
+        for row in 0..200 {
+            screen.hear(told(beat(row))).unwrap();
+        }
+        let reason = "m1 refuses connections (Connection refused (os error 111)); m2 takes over";
+        let (from, to) = ("suspect", "catching up");
+        screen.hear(told(Event::Transition { from, to, reason: reason.to_owned() })).unwrap();
+        let during = shown(&screen.out);
+        screen.leave().unwrap();
+        (during, shown(&screen.out))
+    }
+
+    #[test]
+    fn the_panel_stays_below_the_timeline_and_goes_at_the_end() {
+        let (during, end) = play(|| 120, true);
+        let timeline = [
+            "",
+            "A chapter",
+            "   1.234  tandem: suspect → catching up  m1 refuses connections (Connection refused (os \
+             error 111)); m2 takes over",
+        ];
+        assert_eq!(end, [&timeline[..], &[""]].concat());
+        assert_eq!(during[..3], timeline);
+        assert_eq!(during.len(), 3 + 5 + 1, "{during:#?}");
+        assert!(during[4].contains("m1 ● active"), "{during:#?}");
+        assert!(during[7].contains("waiting for something   term 2"), "{during:#?}");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for (width, of) in [(1, (|| 1) as fn() -> u16), (20, || 20), (80, || 80), (250, || 250)] {
+            let (during, _) = play(of, false);
+            for line in during {
+                assert!(line.trim_end().chars().count() <= width, "{width}: `{line}`");
+            }
+        }
     }
 }

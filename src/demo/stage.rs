@@ -12,18 +12,16 @@ use tokio::sync::watch;
 
 use super::event::{Event, Told};
 use super::plain::Plain;
-use super::scenario::since;
 use super::screen::Screen;
 
-/// Between two redraws of what moves by itself.
-const REDRAW: Duration = Duration::from_millis(80);
+/// How long something that happened waits for what happened before it and is told later: what the
+/// proxy decides is seen a little after.
+const PATIENCE: Duration = Duration::from_millis(80);
 
 /// Shows what happens.
 pub(super) trait Audience: Send {
-    /// Shows these, which happened in this order.
+    /// Shows these, which happened in this order. Called again and again, also with nothing.
     fn hear(&mut self, told: Vec<Told>) -> io::Result<()>;
-    /// Time has passed.
-    fn wait(&mut self) -> io::Result<()>;
     /// Nothing more will happen.
     fn leave(&mut self) -> io::Result<()>;
 }
@@ -79,7 +77,7 @@ impl Teller {
 
     /// It happened when the clock on the wall said so.
     pub(super) fn tell_of(&self, at: SystemTime, event: Event) {
-        self.tell_at(since(self.began.1, at), event);
+        self.tell_at(at.duration_since(self.began.1).unwrap_or_default(), event);
     }
 }
 
@@ -92,12 +90,13 @@ impl Stage {
             Manner::Plain => Box::new(Plain::new(io::stdout())),
             Manner::Screen { colour } => Box::new(Screen::open(io::stdout(), colour)?),
         };
+        let began = (Instant::now(), SystemTime::now());
         let show = move || {
             let _leaving = leaving;
-            show(audience, &heard)
+            show(audience, began.0, &heard)
         };
         let thread = std::thread::Builder::new().name("show".into()).spawn(show)?;
-        let teller = Teller { began: (Instant::now(), SystemTime::now()), queue };
+        let teller = Teller { began, queue };
         Ok(Self { teller, left, thread })
     }
 
@@ -132,16 +131,29 @@ impl Stage {
     }
 }
 
-fn show(mut audience: Box<dyn Audience>, heard: &mpsc::Receiver<Told>) -> io::Result<()> {
+fn show(
+    mut audience: Box<dyn Audience>,
+    began: Instant,
+    heard: &mpsc::Receiver<Told>,
+) -> io::Result<()> {
+    let mut waiting: Vec<Told> = Vec::new();
     loop {
-        match heard.recv_timeout(REDRAW) {
-            Ok(first) => {
-                let mut told = vec![first];
-                told.extend(heard.try_iter());
-                audience.hear(told)?;
+        let gone = match heard.recv_timeout(PATIENCE / 2) {
+            Ok(told) => {
+                waiting.push(told);
+                waiting.extend(heard.try_iter());
+                false
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => audience.wait()?,
-            Err(mpsc::RecvTimeoutError::Disconnected) => return audience.leave(),
+            Err(mpsc::RecvTimeoutError::Timeout) => false,
+            Err(mpsc::RecvTimeoutError::Disconnected) => true,
+        };
+        // What happened at the same moment stays in the order in which it was told.
+        waiting.sort_by_key(|told| told.at);
+        let until = began.elapsed().saturating_sub(PATIENCE);
+        let ripe = waiting.partition_point(|told| gone || told.at <= until);
+        audience.hear(waiting.drain(..ripe).collect())?;
+        if gone {
+            return audience.leave();
         }
     }
 }

@@ -173,7 +173,7 @@ mod tests {
         assert_eq!((verdict.acknowledged, verdict.unknown, verdict.unknown_found), (4, 1, 1));
         assert_eq!((verdict.errors_seen(), verdict.needless_errors()), (1, 0));
         // Whether the unknown one is there or not, nobody was told anything wrong.
-        let without = faults(|_, tables| tables.iter_mut().for_each(|table| drop(table.remove(2))));
+        let without = faults(|_, tables| tables.iter_mut().for_each(|table| _ = table.remove(2)));
         assert_eq!(without, [""; 0]);
         let broken = faults(|ledger, _| ledger.failed[0].cause = Cause::Broken);
         assert_eq!(broken, [""; 0]);
@@ -181,12 +181,12 @@ mod tests {
 
     #[test]
     fn a_lost_row_is_a_fault() {
-        let lost = faults(|_, tables| tables.iter_mut().for_each(|table| drop(table.remove(1))));
+        let lost = faults(|_, tables| tables.iter_mut().for_each(|table| _ = table.remove(1)));
         assert_eq!(
             lost,
             ["1 acknowledged rows are missing on m1", "1 acknowledged rows are missing on m2"]
         );
-        let on_one = faults(|_, tables| drop(tables[1].remove(1)));
+        let on_one = faults(|_, tables| _ = tables[1].remove(1));
         assert_eq!(
             on_one,
             ["1 acknowledged rows are missing on m2", "1 rows are on one master only"]

@@ -16,11 +16,14 @@ pub(super) fn lines(event: &Event) -> Vec<Line> {
         Event::Chapter(title) => vec![Line::bare(), Line::bare().then(Strong, *title)],
         Event::Setup(progress) => setup(progress),
         Event::SlaveStatus(status) => vec![slave_status(status)],
-        Event::SemiSync { variable } => vec![
-            Line::timed()
-                .then(Plain, format!("{variable}: "))
-                .then(Dim, "a commit is on both before it is acknowledged, so 0 missing is a promise"),
-        ],
+        Event::SemiSync { master, said } => {
+            let line = Line::timed().then(Master(*master), name(*master));
+            vec![line.then(Good, format!("  {said}"))]
+        }
+        Event::Promise => vec![Line::timed().then(
+            Dim,
+            "no commit is acknowledged before both have it: 0 missing is a promise",
+        )],
         Event::KeysTried(tried) => keys_tried(tried),
         Event::Listening { url } => {
             vec![Line::timed().then(Plain, "Tandem listens: ").then(Strong, url.as_str())]
@@ -35,9 +38,13 @@ pub(super) fn lines(event: &Event) -> Vec<Line> {
             "an idle client: SET SESSION lock_wait_timeout = {LOCK_WAIT_TIMEOUT}, @note = '{NOTE}'; \
              one prepared statement"
         ))],
-        Event::Writing { writers } => vec![Line::timed().then(Plain, format!(
-            "{writers} writers, one autocommit INSERT after the other"
-        ))],
+        Event::Writing { writers, pace } => vec![Line::timed().then(
+            Plain,
+            format!(
+                "{writers} writers, an autocommit INSERT every {} each",
+                milliseconds(*pace)
+            ),
+        )],
         Event::Keys { master, keys } => vec![
             Line::timed()
                 .then(Plain, "the latest keys, from ")

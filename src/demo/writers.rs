@@ -1,4 +1,4 @@
-//! The application: connections that insert as fast as they can and write down what they are told.
+//! The application: connections that insert rows and write down what they are told.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +12,11 @@ use super::ledger::{Acknowledged, Cause, Failed, Ledger, Row, Token, master_of};
 
 /// How many connections write.
 pub(super) const WRITERS: u16 = 8;
+
+/// From one statement of a writer to its next. As an application does, and not as fast as they can: at
+/// full speed the standby's applier falls behind, and the gap is then the time that it takes to
+/// catch up.
+pub(super) const PACE: Duration = Duration::from_millis(10);
 
 /// What they do. The key is the server's choice, the rest names the statement.
 const INSERT: &str = "INSERT INTO app.writes (writer, number) VALUES (?, ?)";
@@ -93,7 +98,12 @@ fn cause(error: &Error) -> Cause {
 /// that too is an error that a client should not see.
 async fn write(opts: Opts, writer: u16, book: Arc<Book>, stop: watch::Receiver<bool>) {
     let mut connection: Option<Conn> = None;
+    // Evenly beside the others, and so again after a pause.
+    let first = tokio::time::Instant::now() + PACE * u32::from(writer) / u32::from(WRITERS);
+    let mut pace = tokio::time::interval_at(first, PACE);
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     for number in 1.. {
+        pace.tick().await;
         if *stop.borrow() {
             break;
         }

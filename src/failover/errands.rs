@@ -14,7 +14,7 @@ use super::candidate::channel_from;
 use super::context::Context;
 use super::policy::ERRAND_SPACING;
 use crate::config::Fencing;
-use crate::topology::{GtidSet, ServerId, ThreadState};
+use crate::topology::{GtidSet, ServerId, ThreadState, Topology};
 
 /// The standbys, and the errands that are under way.
 #[derive(Clone, Debug, Default)]
@@ -170,7 +170,7 @@ impl Errands {
         let stranded = executed.subtract(known);
         *state = Standby::default();
         for pair in [(active, standby), (standby, active)] {
-            if is_stopped(cx, pair) {
+            if is_stopped(&cx.topology, pair) {
                 self.severed.entry(pair).or_insert(cx.now);
             }
         }
@@ -188,14 +188,14 @@ impl Errands {
     /// Starts the receivers between the two that are to be started.
     fn reconnect(&mut self, cx: &mut Context, standby: ServerId, active: ServerId) {
         // The active must hear of what its standby still has, whoever cut it off.
-        if is_stopped(cx, (active, standby)) {
+        if is_stopped(&cx.topology, (active, standby)) {
             self.severed.entry((active, standby)).or_insert(cx.now);
         }
         for pair in [(active, standby), (standby, active)] {
             let Some(since) = self.severed.get(&pair).copied() else {
                 continue;
             };
-            if cx.looked_since(pair.0, since) && !is_stopped(cx, pair) {
+            if cx.looked_since(pair.0, since) && !is_stopped(&cx.topology, pair) {
                 self.severed.remove(&pair);
                 continue;
             }
@@ -211,7 +211,7 @@ impl Errands {
     /// without its receiver. The one that starts next puts that right, once.
     fn adopt(&mut self, cx: &Context, active: ServerId) {
         for standby in cx.masters().into_iter().filter(|master| *master != active) {
-            if is_stopped(cx, (standby, active)) {
+            if is_stopped(&cx.topology, (standby, active)) {
                 self.severed.insert((standby, active), cx.now);
             }
         }
@@ -221,8 +221,8 @@ impl Errands {
 /// Whether the receiver of the pair was stopped by an order, and not by an error. An error of the
 /// client library (2000 to 2999: refused, lost connection) stops no receiver, it tries again; but
 /// it stays in the status of one that was stopped meanwhile, as in every failover.
-fn is_stopped(cx: &Context, (receiver, source): (ServerId, ServerId)) -> bool {
-    channel_from(&cx.topology, receiver, source).is_some_and(|channel| {
+pub(super) fn is_stopped(topology: &Topology, (receiver, source): (ServerId, ServerId)) -> bool {
+    channel_from(topology, receiver, source).is_some_and(|channel| {
         channel.io == ThreadState::No && (channel.io_error.0 == 0 || is_retried(channel.io_error.0))
     })
 }

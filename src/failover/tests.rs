@@ -351,3 +351,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_receiver_that_was_stopped_while_it_could_not_connect_was_still_stopped() {
+    let stopped = |io: ThreadState, code: u16| {
+        let start = Instant::now();
+        let mut topology = Topology::new(servers());
+        topology.record(alive(M1, start, |_| {}));
+        topology.record(alive(M2, start, |m2| {
+            m2.channels[0].io = io;
+            m2.channels[0].io_error = (code, String::new());
+        }));
+        super::errands::is_stopped(&topology, (M2, M1))
+    };
+    assert!(stopped(ThreadState::No, 0));
+    // It goes on to show why it could not connect when it was stopped.
+    assert!(stopped(ThreadState::No, 2003));
+    // Stopped by itself, because the master has no longer what it needs.
+    assert!(!stopped(ThreadState::No, 1236));
+    assert!(!stopped(ThreadState::Connecting, 2003));
+    assert!(!stopped(ThreadState::Yes, 0));
+}
