@@ -109,7 +109,11 @@ impl SqlExecutor {
             address: &servers.get(source).address,
         };
         match order {
-            Order::Fence { .. } => fence(connection).await?,
+            Order::Fence { server } => {
+                let name = servers.name(*server);
+                let switch = fence(connection, name, around.peers_answer).await?;
+                self.remember(*server, switch);
+            }
             Order::CatchUp { server, timeout } => {
                 let name = servers.name(*server);
                 let released = release_applier(connection, name, around.peers_answer).await;

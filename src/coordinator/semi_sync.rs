@@ -99,20 +99,32 @@ impl SemiSync {
     }
 }
 
-/// Lets the server go on alone if its applier's commits would wait for the dead.
+/// Lets the server go on alone if its commits, those of its applier as well, would wait for the dead.
 pub(super) async fn release_applier(
     connection: &mut Connection,
     server: &str,
     peers_answer: bool,
 ) -> Result<Option<Switch>, ConnectionError> {
-    let sets = connection.ask(QUESTIONS).await?.all()?;
-    let rows = |place: usize| sets.get(place).map_or(&[][..], Vec::as_slice);
-    match SemiSync::read(rows(0), rows(1)) {
+    match ask(connection).await? {
         Some(semi_sync) if semi_sync.would_hang(peers_answer) => {
             semi_sync.release(connection, server).await
         }
         _ => Ok(None),
     }
+}
+
+/// Whether commits on the server may hang now.
+pub(super) async fn would_hang(
+    connection: &mut Connection,
+    peers_answer: bool,
+) -> Result<bool, ConnectionError> {
+    Ok(ask(connection).await?.is_some_and(|semi_sync| semi_sync.would_hang(peers_answer)))
+}
+
+async fn ask(connection: &mut Connection) -> Result<Option<SemiSync>, ConnectionError> {
+    let sets = connection.ask(QUESTIONS).await?.all()?;
+    let rows = |place: usize| sets.get(place).map_or(&[][..], Vec::as_slice);
+    Ok(SemiSync::read(rows(0), rows(1)))
 }
 
 /// Turns it on again.
