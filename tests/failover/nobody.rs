@@ -67,7 +67,6 @@ async fn nobody_is_waited_for_without_a_busy_loop() {
         f64::from(u32::try_from(probes).expect("few")) <= most,
         "{probes} probes in {elapsed:?}"
     );
-    sandbox.server_mut(1).restart().await.expect("started again");
     sandbox.server_mut(0).restart().await.expect("started again");
     within("the write", write).await.expect("ran").expect("written");
 }
@@ -128,4 +127,53 @@ async fn what_comes_while_nobody_is_active_waits_and_works() {
     stack.sandbox.server_mut(0).restart().await.expect("started again");
     let count = within("the insert", waiting).await.expect("ran").expect("worked");
     assert_eq!(count, Some(1));
+}
+
+/// m2 was away while m1 took writes. When m1 dies too and m2 is the first to come back, it must not
+/// serve as if nothing were missing.
+#[tokio::test]
+async fn who_was_away_does_not_take_over_what_it_never_received() {
+    let mut stack = Stack::start_with(Default::default(), |config| {
+        config.monitor.interval = Duration::from_millis(200);
+    })
+    .await;
+    let mut client = stack.connect().await;
+    client.query_drop("CREATE TABLE t (a INT)").await.expect("made");
+    eventually("the table is on m2 too", async || {
+        let server = stack.sandbox.server(1);
+        server.execute(&["SELECT * FROM app.t"]).await.ok()
+    })
+    .await;
+    let topology = stack.app.handles().topology.clone();
+    let (m1, m2) = (tandem::topology::ServerId(0), tandem::topology::ServerId(1));
+    stack.sandbox.server_mut(1).kill().await.expect("killed");
+    eventually("m2 seen down", async || (topology.borrow().seen(m2).failures >= 2).then_some(()))
+        .await;
+    client.query_drop("INSERT INTO t VALUES (1)").await.expect("acknowledged by m1 alone");
+    let written = Instant::now();
+    eventually("m1 seen after that", async || {
+        let picture = topology.borrow();
+        let last = picture.seen(m1).last.as_ref()?;
+        (last.at - last.took > written).then_some(())
+    })
+    .await;
+    stack.sandbox.server_mut(0).kill().await.expect("killed");
+    stack.sandbox.server_mut(1).restart().await.expect("started again");
+    eventually("m2 is judged", async || {
+        let routes = stack.app.handles().routes.borrow().clone();
+        match &routes.writer {
+            tandem::routing::Writer::Held { reason, .. } => {
+                reason.contains("m2 was not receiving from m1").then_some(())
+            }
+            tandem::routing::Writer::Active(active) => {
+                let said = stack.app.handles().journal.rows_after(0);
+                assert_ne!(*active, m2, "m2 serves without the row: {said:#?}");
+                None
+            }
+        }
+    })
+    .await;
+    stack.sandbox.server_mut(0).restart().await.expect("started again");
+    let rows: Option<u64> = client.query_first("SELECT COUNT(*) FROM t").await.expect("served");
+    assert_eq!(rows, Some(1), "by the one that has it");
 }
