@@ -87,8 +87,11 @@ async fn once(stage: &mut Stage) -> (Gap, Ledger) {
     writers.until_acknowledged(200, Stage::is_key_of(new)).await;
     let writes = writers.stop().await;
     let rows = stage.transitions();
-    let ledger = Ledger::draw(&writes, stage.stack.sandbox.server(new), &table).await;
+    let mut ledger = Ledger::draw(&writes, stage.stack.sandbox.server(new), &table).await;
     stage.rejoin(old, &table).await;
+    let later = Ledger::draw(&writes, stage.stack.sandbox.server(new), &table).await;
+    ledger.missing_later = later.missing;
+    ledger.rows_twice = ledger.rows_twice.max(later.rows_twice);
     let at = |phase| when(&rows, killed, phase).unwrap_or(f64::NAN);
     let (last, first) = edges(&writes, killed, new);
     let (catching, sealing, promoting, steady) =

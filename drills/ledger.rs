@@ -14,6 +14,8 @@ pub(crate) struct Ledger {
     pub(crate) acknowledged: usize,
     /// Acknowledged and not there.
     pub(crate) missing: usize,
+    /// The same, after the dead master is back and has delivered what was stranded on it.
+    pub(crate) missing_later: usize,
     /// There more often than once.
     pub(crate) rows_twice: usize,
     /// Handed out more often than once, or to another row than the client was told.
@@ -56,6 +58,7 @@ impl Ledger {
     pub(crate) fn add(&mut self, other: Self) {
         self.acknowledged += other.acknowledged;
         self.missing += other.missing;
+        self.missing_later += other.missing_later;
         self.rows_twice += other.rows_twice;
         self.keys_twice += other.keys_twice;
         for (error, count) in other.errors {
@@ -65,7 +68,10 @@ impl Ledger {
 
     /// Whether nothing is there that must not be.
     pub(crate) fn is_sound(&self, may_miss: bool) -> bool {
-        self.rows_twice == 0 && self.keys_twice == 0 && (may_miss || self.missing == 0)
+        self.rows_twice == 0
+            && self.keys_twice == 0
+            && self.missing_later == 0
+            && (may_miss || self.missing == 0)
     }
 }
 
@@ -73,8 +79,13 @@ impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "acknowledged {}, missing {}, rows twice {}, keys twice {}; errors {:?}",
-            self.acknowledged, self.missing, self.rows_twice, self.keys_twice, self.errors
+            "acknowledged {}, missing {} (after the return {}), rows twice {}, keys twice {}; errors {:?}",
+            self.acknowledged,
+            self.missing,
+            self.missing_later,
+            self.rows_twice,
+            self.keys_twice,
+            self.errors
         )
     }
 }

@@ -9,14 +9,14 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::catch_up::catch_up;
-use super::failure::not_connected;
+use super::failure::{failure, not_connected};
 use super::fence::fence;
 use super::promotion::{Decision, open, promote};
 use super::receiving::{Sender, start_receiving, stop_receiving};
-use super::semi_sync::{Switch, release, restore};
+use super::semi_sync::{Switch, release_applier, restore};
 use super::warm::WarmConnections;
 use crate::failover::{Order, OrderFailure, OrderResult};
-use crate::monitor::Connection;
+use crate::monitor::{Connection, Privilege};
 use crate::topology::{Role, ServerId, Topology};
 
 /// Something that carries orders out. The real one writes SQL; tests have a scripted one.
@@ -109,10 +109,16 @@ impl SqlExecutor {
             address: &servers.get(source).address,
         };
         match order {
-            Order::Fence { .. } => fence(connection).await?,
+            Order::Fence { server } => {
+                let name = servers.name(*server);
+                let switch = fence(connection, name, around.peers_answer).await?;
+                self.remember(*server, switch);
+            }
             Order::CatchUp { server, timeout } => {
                 let name = servers.name(*server);
-                let switch = release(connection, name, around.peers_answer).await?;
+                let released = release_applier(connection, name, around.peers_answer).await;
+                let refused = |error| failure(error, connection, Privilege::SemiSync);
+                let switch = released.map_err(refused)?;
                 self.remember(*server, switch);
                 catch_up(connection, *timeout).await?;
             }

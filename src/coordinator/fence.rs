@@ -3,21 +3,61 @@
 //! `SET GLOBAL read_only=1` returns although transactions are open; their next write and their
 //! COMMIT fail with 1290, and their work is rolled back. Only a `LOCK TABLES` or a commit that hangs
 //! stands in its way, and `lock_wait_timeout` bounds that (`DESIGN.md` 5).
+//!
+//! Commits do hang on a semi-synchronous master that nobody receives from: one that was frozen and
+//! thaws has them, and would stay open for the ten seconds of its `rpl_semi_sync_master_timeout`. Who
+//! waits there is disconnected, so that nobody is told that a commit which no other master has is
+//! done, and semi-synchronous replication is let go until somebody receives again.
+
+use tracing::debug;
 
 use super::failure::failure;
+use super::semi_sync::{Switch, release_applier, would_hang};
 use crate::failover::OrderFailure;
-use crate::monitor::{Connection, Privilege};
+use crate::monitor::{Answers, Columns, Connection, ConnectionError, Privilege};
 use crate::topology::Flavor;
 
-/// Makes the server refuse writes.
-pub(super) async fn fence(connection: &mut Connection) -> Result<(), OrderFailure> {
+/// Makes the server refuse writes. Returns the switch of semi-synchronous replication if it had to be
+/// turned off.
+pub(super) async fn fence(
+    connection: &mut Connection,
+    server: &str,
+    peers_answer: bool,
+) -> Result<Option<Switch>, OrderFailure> {
     let statement = match connection.dialect().flavor {
         Flavor::MariaDb => "SET SESSION lock_wait_timeout=2; SET GLOBAL read_only=1",
         // Sets read_only too, and stops even those whom read_only lets write.
         Flavor::MySql => "SET SESSION lock_wait_timeout=2; SET GLOBAL super_read_only=1",
     };
-    match connection.ask(statement).await.and_then(crate::monitor::Answers::all) {
-        Ok(_) => Ok(()),
+    // A refusal here is no reason to leave the door open.
+    let switch = clear_the_way(connection, server, peers_answer).await.unwrap_or_else(|error| {
+        debug!(server, %error, "commits that hang are left as they are");
+        None
+    });
+    match connection.ask(statement).await.and_then(Answers::all) {
+        Ok(_) => Ok(switch),
         Err(error) => Err(failure(error, connection, Privilege::ReadOnly)),
     }
 }
+
+/// Ends the commits that wait for an acknowledgement which will not come.
+async fn clear_the_way(
+    connection: &mut Connection,
+    server: &str,
+    peers_answer: bool,
+) -> Result<Option<Switch>, ConnectionError> {
+    if !would_hang(connection, peers_answer).await? {
+        return Ok(None);
+    }
+    let waiting = connection.ask(WAITING).await?.all()?;
+    for row in waiting.first().into_iter().flatten().map(Columns) {
+        let id: u64 = row.number(&["id"])?;
+        // One that has gone by itself (1094) needs no end.
+        connection.ask(&format!("KILL {id}")).await?;
+    }
+    release_applier(connection, server, peers_answer).await
+}
+
+/// The state is "... from slave" on MariaDB and "... from replica" on MySQL.
+const WAITING: &str = "SELECT id AS id FROM information_schema.processlist \
+                       WHERE state LIKE 'Waiting for semi-sync ACK%' AND user <> 'system user'";

@@ -18,8 +18,6 @@
 
 use tracing::{info, warn};
 
-use super::failure::failure;
-use crate::failover::OrderFailure;
 use crate::monitor::{Answers, Columns, Connection, ConnectionError, Privilege};
 
 /// What to ask, as the answers that [`SemiSync::read`] takes.
@@ -102,24 +100,32 @@ impl SemiSync {
     }
 }
 
-/// Lets a server go on alone if its commits would hang: those of its applier, too. They go to its own
-/// binary log, and wait for the acknowledgement of the dead like anybody's, so that a standby would
-/// catch up only after the timeout.
-pub(super) async fn release(
+/// Lets the server go on alone if its commits, those of its applier as well, would wait for the dead.
+pub(super) async fn release_applier(
     connection: &mut Connection,
     server: &str,
     peers_answer: bool,
-) -> Result<Option<Switch>, OrderFailure> {
-    let sets = connection.ask(QUESTIONS).await.and_then(Answers::all);
-    let sets = sets.map_err(|error| failure(error, connection, Privilege::SemiSync))?;
-    let rows = |place: usize| sets.get(place).map_or(&[][..], Vec::as_slice);
-    match SemiSync::read(rows(0), rows(1)) {
-        Some(semi_sync) if semi_sync.would_hang(peers_answer) => semi_sync
-            .release(connection, server)
-            .await
-            .map_err(|error| failure(error, connection, Privilege::SemiSync)),
+) -> Result<Option<Switch>, ConnectionError> {
+    match ask(connection).await? {
+        Some(semi_sync) if semi_sync.would_hang(peers_answer) => {
+            semi_sync.release(connection, server).await
+        }
         _ => Ok(None),
     }
+}
+
+/// Whether commits on the server may hang now.
+pub(super) async fn would_hang(
+    connection: &mut Connection,
+    peers_answer: bool,
+) -> Result<bool, ConnectionError> {
+    Ok(ask(connection).await?.is_some_and(|semi_sync| semi_sync.would_hang(peers_answer)))
+}
+
+async fn ask(connection: &mut Connection) -> Result<Option<SemiSync>, ConnectionError> {
+    let sets = connection.ask(QUESTIONS).await?.all()?;
+    let rows = |place: usize| sets.get(place).map_or(&[][..], Vec::as_slice);
+    Ok(SemiSync::read(rows(0), rows(1)))
 }
 
 /// Turns it on again.

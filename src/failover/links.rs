@@ -2,7 +2,8 @@
 //!
 //! The state of a receiver is telling only as long as there is somebody to receive from: once the
 //! source is dead every receiver is disconnected. So a receiver's state counts from the moment that
-//! its source answered a look which began later, and what it was then is remembered.
+//! its source answered a look which began later, and what it was then is remembered. A receiver that
+//! is itself away counts as one that does not run: what its source wrote meanwhile it never got.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,16 +17,32 @@ pub struct Links(BTreeMap<(ServerId, ServerId), Link>);
 
 #[derive(Clone, Debug, Default)]
 struct Link {
-    /// The receiver's state and when it was seen; the source may have been dead already.
+    /// The receiver's state and when it was first seen in it; the source may have been dead already.
     latest: Option<(Instant, ThreadState)>,
     /// The state that the source outlived.
     confirmed: Option<ThreadState>,
+}
+
+impl Link {
+    /// Only a change begins anew: both ends are probed at the same ticks, so that a look at the
+    /// source hardly ever begins after the very last one at the receiver.
+    fn note(&mut self, at: Instant, io: Option<ThreadState>) {
+        if self.latest.map(|(_, io)| io) != io {
+            self.latest = io.map(|io| (at, io));
+        }
+    }
 }
 
 impl Links {
     /// Takes a probe in; `topology` holds it already.
     pub(super) fn record(&mut self, topology: &Topology, look: &Observation) {
         if matches!(look.outcome, Outcome::Unreachable { .. }) {
+            // Who is away receives nothing, whatever it said when it was last seen.
+            for ((receiver, _), link) in &mut self.0 {
+                if *receiver == look.server {
+                    link.note(look.at, Some(ThreadState::No));
+                }
+            }
             return;
         }
         let began = look.at.checked_sub(look.took).unwrap_or(look.at);
@@ -40,8 +57,8 @@ impl Links {
             let receiver = look.server;
             for source in topology.servers().masters().filter(|source| source.id != receiver) {
                 let link = self.0.entry((receiver, source.id)).or_default();
-                link.latest = channel_from(topology, receiver, source.id)
-                    .map(|channel| (look.at, channel.io));
+                let channel = channel_from(topology, receiver, source.id);
+                link.note(look.at, channel.map(|channel| channel.io));
             }
         }
     }

@@ -121,7 +121,13 @@ impl Writability {
                     Closed::BySomebody
                 }
             }
-            None if term > first => Closed::NotOpenedYet,
+            // We opened it, and it was gone before anybody looked.
+            None if term > first => match entry.ordered {
+                Some((at, false)) if uptime + UPTIME_BLUR < since.saturating_duration_since(at) => {
+                    Closed::ByRestart
+                }
+                _ => Closed::NotOpenedYet,
+            },
             None if uptime < policy.others() => Closed::ByRestart,
             None => Closed::BySomebody,
         };

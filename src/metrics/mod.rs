@@ -113,6 +113,7 @@ mod tests {
         tandem_session_migrations_total{result="failed"} 0
         tandem_session_open 1
         tandem_session_outcome_unknown_total 1
+        tandem_session_rolled_back_total 0
         "#);
     }
 

@@ -1,0 +1,18 @@
+//! What clients see when masters die, against a real pair: DESIGN.md 5 row by row, and what the
+//! machine does beside it.
+//!
+//! Every test hurts its own pair. Nothing here judges how long something took: conditions are
+//! awaited, and a bound only ends what has gone wrong. Figures are the drills' (`make drill`).
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod configuration;
+mod idle;
+mod in_flight;
+mod logins;
+mod nobody;
+mod patience;
+mod process;
+mod returning;
+mod strangers;
