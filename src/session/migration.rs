@@ -89,7 +89,10 @@ impl Relay {
             let active = match &table.writer {
                 Writer::Active(active) if here == Some(*active) => break,
                 Writer::Active(active) => *active,
-                Writer::Held { .. } if here.is_some() && self.state.in_transaction() => break,
+                Writer::Held { .. } if here.is_some() && self.state.in_transaction() => {
+                    self.unsettled = true; // what comes after the transaction waits
+                    return Ok(Ok(()));
+                }
                 Writer::Held { .. } => {
                     if let Err(error) = self.wait_for_routes().await? {
                         return Ok(Err(error));
@@ -109,6 +112,7 @@ impl Relay {
                 return Ok(Err(error));
             }
         }
+        self.unsettled = false;
         self.current.held = None;
         self.entry.set_activity(Activity::Running);
         Ok(Ok(()))
@@ -324,6 +328,7 @@ impl Relay {
         let table = self.shared.table();
         self.generation = table.generation;
         let Some(backend) = &self.backend else { return Ok(()) };
+        self.unsettled = table.active() != Some(backend.server);
         match table.active() {
             Some(active) if active != backend.server => {
                 let server = backend.server;

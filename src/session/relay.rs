@@ -54,6 +54,8 @@ pub(super) struct Relay {
     pub(super) login: Login,
     /// The generation of the routing table that was last acted on.
     pub(super) generation: u64,
+    /// That table does not name the server where the session is: the next command looks again.
+    pub(super) unsettled: bool,
     /// How many logins to masters there were.
     pub(super) logins: u64,
     /// The master that took an open transaction with it, which the client has not been told yet.
@@ -410,7 +412,10 @@ impl Relay {
             if self.backend.is_none() && self.current.command == Command::StmtClose {
                 return self.answer_unknown_statement().await; // whoever knew it is gone
             }
-            if self.backend.is_none() || self.shared.generation() > self.generation {
+            if self.backend.is_none()
+                || self.unsettled
+                || self.shared.generation() > self.generation
+            {
                 if let Err(error) = self.reach_active().await? {
                     return self.give_up(&error).await;
                 }
@@ -560,6 +565,7 @@ impl Relay {
                     let table = self.shared.table();
                     self.generation = table.generation;
                     let here = self.backend.as_ref().map(|backend| backend.server);
+                    self.unsettled = table.active() != here;
                     if table.active().is_some() && table.active() != here {
                         let verdict = self.in_flight(true).verdict();
                         if matches!(verdict, Verdict::RunAgain | Verdict::RolledBack) {

@@ -84,6 +84,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         tracker: ResponseTracker::new(login.capabilities),
         state: SessionState::default(),
         generation: 0,
+        unsettled: false,
         logins: 0,
         lost_transaction: None,
         pipelined_was_lost: false,

@@ -29,7 +29,7 @@ enum Until {
 impl Relay {
     /// Carries a command that is not kept. It can be sent once only.
     pub(super) async fn carry_long(&mut self) -> Result<(), SessionEnd> {
-        if self.backend.is_none() || self.shared.generation() > self.generation {
+        if self.backend.is_none() || self.unsettled || self.shared.generation() > self.generation {
             if let Err(error) = self.reach_active().await? {
                 if self.current.command.is_silent() {
                     return Err(SessionEnd::NobodyActive(error.to_string()));

@@ -166,6 +166,12 @@ impl Stage {
         connection
     }
 
+    /// Lets the client query, and accepts the login on m1 that follows.
+    pub async fn accept_after(&mut self, client: &mut RawClient, sql: &str) -> FakeConnection {
+        client.query(sql).await;
+        self.accept(0).await
+    }
+
     /// The next connection to a master, before the greeting.
     pub async fn meet(&mut self, master: u16) -> FakeConnection {
         let listener = &self.masters[usize::from(master)];
