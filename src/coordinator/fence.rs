@@ -6,8 +6,9 @@
 
 use super::failure::failure;
 use crate::failover::OrderFailure;
-use crate::monitor::{Connection, Privilege};
+use crate::monitor::Connection;
 use crate::topology::Flavor;
+use crate::topology::grants::Privilege;
 
 /// Makes the server refuse writes.
 pub(super) async fn fence(connection: &mut Connection) -> Result<(), OrderFailure> {
