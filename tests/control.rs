@@ -11,9 +11,10 @@ use tandem::coordinator::{
     Coordinator, Executor, Inputs, Journal, Outputs, SqlExecutor, Surroundings, WarmConnections,
 };
 use tandem::failover::{FailoverMachine, Order, OrderFailure, OrderResult, Policy};
-use tandem::monitor::{AccountReader, Dialer, Monitor, Privilege, missing_privileges};
+use tandem::monitor::{AccountReader, Dialer, Monitor, missing_privileges};
 use tandem::routing::{RoutingTable, Writer};
 use tandem::sandbox::{Sandbox, SandboxOptions};
+use tandem::topology::grants::Privilege;
 use tandem::topology::{
     AccountPlugin, Facts, Observation, Outcome, ServerId, Term, TermStore, ThreadState, Topology,
     UnreachableKind,
@@ -334,11 +335,13 @@ async fn denied(rig: &Rig) {
     let of = |dialer: Dialer| async move {
         let address = rig.sandbox.server(M1.index()).address();
         let mut connection = dialer.connect(&address, PATIENCE).await.expect("logged in");
-        missing_privileges(&mut connection).await.expect("asked")
+        let missing = missing_privileges(&mut connection).await.expect("asked");
+        (missing, connection.dialect())
     };
-    assert_eq!(of(Dialer::new(&rig.settings())).await, [], "the sandbox grants what is needed");
-    let lacking: Vec<_> = of(Dialer::new(&settings)).await.into_iter().map(|(p, _)| p).collect();
-    assert_eq!(lacking, Privilege::ALL);
+    assert_eq!(of(Dialer::new(&rig.settings())).await.0, [], "the sandbox grants what is needed");
+    let (lacking, dialect) = of(Dialer::new(&settings)).await;
+    let lacking: Vec<_> = lacking.into_iter().map(|(privilege, _)| privilege).collect();
+    assert_eq!(lacking, Privilege::all(dialect).collect::<Vec<_>>());
     let grant_for = |result: OrderResult| match result {
         OrderResult::Failed(OrderFailure::Denied { grant, .. }) => grant,
         other => panic!("{other:?}"),

@@ -7,9 +7,11 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Row};
+use mysql_async::{Conn, Row};
+use tandem::config;
+use tandem::monitor::{Dialer, missing_privileges};
 use tandem::sandbox::{Sandbox, SandboxOptions, SandboxServer};
-use tandem::topology::{Flavor, ServerAddress, ThreadState, grants};
+use tandem::topology::{Flavor, ThreadState, grants};
 use tokio::time::Instant;
 
 /// For what must happen; it bounds a failing test and nothing else.
@@ -266,77 +268,73 @@ async fn three_masters_form_a_ring() {
 async fn the_monitor_may_do_what_tandem_does_and_no_grant_is_idle() {
     let sandbox = start(SandboxOptions { semi_sync: true, ..SandboxOptions::default() }).await;
     let server = sandbox.server(0);
-    let flavor = sandbox.binaries().flavor();
     let user = &sandbox.monitor().user;
-    let ServerAddress::Tcp { host, port } = server.address() else { panic!("no TCP") };
-    let login = Opts::from(
-        OptsBuilder::default()
-            .prefer_socket(false)
-            .ip_or_hostname(host)
-            .tcp_port(port)
-            .user(Some(user))
-            .pass(Some(sandbox.monitor().password.reveal())),
-    );
-    let work: &[&str] = match flavor {
+    let password = sandbox.monitor().password.clone();
+    let dialer = Dialer::new(&config::Monitor {
+        user: user.clone(),
+        password,
+        ..config::Monitor::default()
+    });
+    let log_in = async || dialer.connect(&server.address(), PATIENCE).await.unwrap();
+    let mut monitor = log_in().await;
+    let dialect = monitor.dialect();
+    let work = work(dialect.flavor);
+    for statement in work {
+        let answers = monitor.ask(statement).await.unwrap();
+        assert_eq!(answers.error, None, "{statement}");
+    }
+    assert_eq!(missing_privileges(&mut monitor).await.unwrap(), []);
+    // Taken away one by one, each is missed, by whoever looks and by whoever works; and what is said
+    // to be missing is what mends it.
+    for grant in grants::monitor_grants(dialect, user) {
+        let revoke = grant.replace("GRANT ", "REVOKE ").replace(" TO ", " FROM ");
+        server.execute(&["SET SESSION sql_log_bin = 0", &revoke]).await.unwrap();
+        // Privileges are looked up when a connection begins.
+        let mut monitor = log_in().await;
+        let missing = missing_privileges(&mut monitor).await.unwrap();
+        assert!(missing.iter().any(|(_, mends)| *mends == grant), "after {revoke}: {missing:?}");
+        let mut refused = 0;
+        for statement in work {
+            let answers = monitor.ask(statement).await.unwrap();
+            refused += usize::from(answers.error.is_some());
+        }
+        assert!(refused > 0, "nothing needs {grant}");
+        server.execute(&["SET SESSION sql_log_bin = 0", &grant]).await.unwrap();
+        let mut mended = log_in().await;
+        assert_eq!(missing_privileges(&mut mended).await.unwrap(), [], "after {grant}");
+    }
+}
+
+/// The statements of the monitor and the coordinator, one of each kind.
+fn work(flavor: Flavor) -> &'static [&'static str] {
+    match flavor {
         Flavor::MariaDb => &[
             "SHOW ALL SLAVES STATUS",
-            "SHOW MASTER STATUS",
             "SELECT User, Host, Priv FROM mysql.global_priv",
-            "SELECT User, Host, plugin, authentication_string FROM mysql.user",
+            "SET GLOBAL read_only = 1",
             "CREATE DATABASE IF NOT EXISTS tandem",
             "CREATE TABLE IF NOT EXISTS tandem.term (term BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY)",
             "INSERT INTO tandem.term () VALUES ()",
+            "SELECT term FROM tandem.term",
             "SET GLOBAL read_only = 0",
-            "SET GLOBAL read_only = 1",
             "STOP SLAVE IO_THREAD",
             "START SLAVE IO_THREAD",
-            "SET GLOBAL rpl_semi_sync_master_wait_no_slave = 0",
-            "SET GLOBAL rpl_semi_sync_master_wait_no_slave = 1",
+            "SET GLOBAL rpl_semi_sync_master_enabled = 1",
         ],
         Flavor::MySql => &[
             "SHOW REPLICA STATUS",
             "SELECT COUNT_RECEIVED_HEARTBEATS FROM performance_schema.replication_connection_status",
             "SELECT user, host, plugin, authentication_string FROM mysql.user",
+            "SET GLOBAL super_read_only = 1",
+            "SET GLOBAL super_read_only = 0",
             "CREATE DATABASE IF NOT EXISTS tandem",
             "CREATE TABLE IF NOT EXISTS tandem.term (term BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY)",
             "INSERT INTO tandem.term () VALUES ()",
+            "SELECT term FROM tandem.term",
             "SET GLOBAL read_only = 0",
-            "SET GLOBAL super_read_only = 1",
-            "SET GLOBAL super_read_only = 0",
             "STOP REPLICA IO_THREAD",
             "START REPLICA IO_THREAD",
-            "SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = 1",
+            "SET GLOBAL rpl_semi_sync_source_enabled = 1",
         ],
-    };
-    let mut monitor = Conn::new(login.clone()).await.unwrap();
-    for statement in work {
-        monitor.query_drop(*statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
-    }
-    // Taken away one by one, each is missed. All but one are missed by a refusal that leads back to
-    // the statement; without PROCESS one is shown less.
-    for grant in grants::monitor_grants(flavor, user) {
-        let revoke = grant.replace("GRANT ", "REVOKE ").replace(" TO ", " FROM ");
-        server.execute(&["SET SESSION sql_log_bin = 0", &revoke]).await.unwrap();
-        // Privileges are looked up when a connection begins.
-        let mut monitor = Conn::new(login.clone()).await.unwrap();
-        let mut app = Conn::from_url(sandbox.url(server.port())).await.unwrap();
-        let others = "SELECT id FROM information_schema.processlist WHERE user = 'app'";
-        let seen: Vec<u32> = monitor.query(others).await.unwrap();
-        let kill = format!("KILL {}", app.id());
-        let mut mended = Vec::new();
-        for statement in work.iter().copied().chain([&*kill]) {
-            match monitor.query_drop(statement).await {
-                Err(mysql_async::Error::Server(refusal)) => {
-                    mended.extend(grants::missing_grant(flavor, user, &refusal.message));
-                }
-                other => other.unwrap(),
-            }
-        }
-        let process = grant.contains(" PROCESS ");
-        assert_eq!(seen.is_empty(), process, "after {revoke}: {seen:?}");
-        assert_eq!(mended.contains(&grant), !process, "after {revoke}: {mended:?}");
-        let lives = app.query_drop("SELECT 1").await.is_ok();
-        assert_eq!(lives, mended.contains(&grant) && grant.contains("CONNECTION"), "{revoke}");
-        server.execute(&["SET SESSION sql_log_bin = 0", &grant]).await.unwrap();
     }
 }

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use super::failure::failure;
 use crate::failover::OrderFailure;
 use crate::monitor::{
-    Answers, Columns, Connection, ConnectionError, Privilege, ReplicationChannel, read_channels,
+    Answers, Columns, Connection, ConnectionError, ReplicationChannel, read_channels,
 };
+use crate::topology::grants::Privilege;
 use crate::topology::{Channel, Flavor, ThreadState};
 
 /// How long one wait lasts before the applier is looked at again.

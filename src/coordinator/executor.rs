@@ -16,7 +16,8 @@ use super::receiving::{Sender, start_receiving, stop_receiving};
 use super::semi_sync::{Switch, release_applier, restore};
 use super::warm::WarmConnections;
 use crate::failover::{Order, OrderFailure, OrderResult};
-use crate::monitor::{Connection, Privilege};
+use crate::monitor::Connection;
+use crate::topology::grants::Privilege;
 use crate::topology::{Role, ServerId, Topology};
 
 /// Something that carries orders out. The real one writes SQL; tests have a scripted one.

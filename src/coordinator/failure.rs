@@ -1,7 +1,8 @@
 //! From what a connection says to why an order failed.
 
 use crate::failover::OrderFailure;
-use crate::monitor::{Connection, ConnectionError, Privilege};
+use crate::monitor::{Connection, ConnectionError};
+use crate::topology::grants::Privilege;
 
 /// The failure of a statement that needed `privilege`.
 pub(super) fn failure(
@@ -13,11 +14,11 @@ pub(super) fn failure(
         // Access denied to a database, to a table or column, for want of a global privilege; and
         // 1290, which a server under read_only says to whom READ_ONLY ADMIN would exempt.
         ConnectionError::Server { code: 1044 | 1142 | 1143 | 1227, message } => {
-            let grant = privilege.grant(connection.dialect(), connection.account());
+            let grant = connection.grant(privilege);
             OrderFailure::Denied { message, grant }
         }
         ConnectionError::Server { code: 1290 | 1836, message } => {
-            let grant = Privilege::ReadOnly.grant(connection.dialect(), connection.account());
+            let grant = connection.grant(Privilege::ReadOnly);
             OrderFailure::Denied { message, grant }
         }
         // A lock that did not come free.

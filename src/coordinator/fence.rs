@@ -14,8 +14,9 @@ use tracing::debug;
 use super::failure::failure;
 use super::semi_sync::{Switch, release_applier, would_hang};
 use crate::failover::OrderFailure;
-use crate::monitor::{Answers, Columns, Connection, ConnectionError, Privilege};
+use crate::monitor::{Answers, Columns, Connection, ConnectionError};
 use crate::topology::Flavor;
+use crate::topology::grants::Privilege;
 
 /// Makes the server refuse writes. Returns the switch of semi-synchronous replication if it had to be
 /// turned off.

@@ -16,7 +16,8 @@ use super::catch_up::text_literal;
 use super::failure::failure;
 use super::semi_sync::{self, SemiSync, Switch};
 use crate::failover::{OrderFailure, OrderResult};
-use crate::monitor::{Answers, Columns, Connection, ConnectionError, Privilege};
+use crate::monitor::{Answers, Columns, Connection, ConnectionError};
+use crate::topology::grants::Privilege;
 use crate::topology::{Flavor, Term};
 
 /// The lock that serialises writers of terms.

@@ -15,8 +15,9 @@ use std::time::Duration;
 use super::catch_up::{catch_up, read_status};
 use super::failure::failure;
 use crate::failover::OrderFailure;
-use crate::monitor::{Answers, Connection, Dialect, Privilege, ReplicationChannel};
-use crate::topology::{Flavor, ServerAddress, ThreadState};
+use crate::monitor::{Answers, Connection, ReplicationChannel};
+use crate::topology::grants::Privilege;
+use crate::topology::{Dialect, Flavor, ServerAddress, ThreadState};
 
 /// What arrived while the receiver was being stopped is little.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);

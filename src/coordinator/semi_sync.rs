@@ -18,7 +18,8 @@
 
 use tracing::{info, warn};
 
-use crate::monitor::{Answers, Columns, Connection, ConnectionError, Privilege};
+use crate::monitor::{Answers, Columns, Connection, ConnectionError};
+use crate::topology::grants::Privilege;
 
 /// What to ask, as the answers that [`SemiSync::read`] takes.
 pub(super) const QUESTIONS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
@@ -92,7 +93,7 @@ impl SemiSync {
                 Ok(Some(self.switch))
             }
             Err(error) => {
-                let grant = Privilege::SemiSync.grant(connection.dialect(), connection.account());
+                let grant = connection.grant(Privilege::SemiSync);
                 warn!(server, %error, "commits wait for a master that does not answer; {grant}");
                 Ok(None)
             }

@@ -16,10 +16,9 @@ use tracing::{debug, info, warn};
 
 use super::columns::Columns;
 use super::connection::{Connection, ConnectionError, Dialer};
-use super::dialect::Dialect;
-use super::grants::Privilege;
 use crate::routing::RoutingTable;
-use crate::topology::{Account, AccountPlugin, Accounts, Flavor, ServerId};
+use crate::topology::grants::Privilege;
+use crate::topology::{Account, AccountPlugin, Accounts, Dialect, Flavor, ServerId};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -188,7 +187,7 @@ async fn read_accounts(connection: &mut Connection) -> Result<Accounts, Failure>
     let sets = match connection.ask(store.question()).await?.all() {
         Ok(sets) => sets,
         Err(ConnectionError::Server { code: 1142 | 1143 | 1044, message }) => {
-            let grant = Privilege::Accounts.grant(connection.dialect(), connection.account());
+            let grant = connection.grant(Privilege::Accounts);
             return Err(Failure::Denied(format!("{message}; mend it with: {grant}")));
         }
         Err(error) => return Err(error.into()),

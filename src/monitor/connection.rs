@@ -15,9 +15,9 @@ use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, Row};
 use tokio::time::{Instant, timeout};
 
 use super::columns::Columns;
-use super::dialect::Dialect;
 use crate::config;
-use crate::topology::{ServerAddress, UnreachableKind};
+use crate::topology::grants::Privilege;
+use crate::topology::{Dialect, ServerAddress, UnreachableKind};
 
 /// Why a connection could not be made, or a statement not be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -284,6 +284,12 @@ impl Connection {
     #[must_use]
     pub fn account(&self) -> &str {
         &self.account
+    }
+
+    /// The statement that allows this account what `privilege` stands for.
+    #[must_use]
+    pub fn grant(&self, privilege: Privilege) -> String {
+        privilege.grant(self.dialect, &self.account)
     }
 
     pub(super) fn target(&self) -> &Target {

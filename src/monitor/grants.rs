@@ -1,4 +1,4 @@
-//! What the monitor's account needs on a server, and the statement that gives it what it lacks.
+//! What the monitor's account lacks on a server, of all that it needs (`topology::grants`).
 //!
 //! Which privileges an account has is read from `information_schema`, so that nothing is attempted
 //! to find out. Privileges that it has through a role do not show there: an account with a role is
@@ -6,84 +6,7 @@
 
 use super::columns::Columns;
 use super::connection::{Connection, ConnectionError};
-use super::dialect::Dialect;
-use crate::topology::Flavor;
-
-/// Something that Tandem does on a server and must be allowed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Privilege {
-    /// `SHOW ALL SLAVES STATUS` and its relatives.
-    ReplicationStatus,
-    /// `SET GLOBAL read_only`.
-    ReadOnly,
-    /// `STOP SLAVE IO_THREAD` and its relatives.
-    ReplicationControl,
-    /// Switching semi-synchronous replication.
-    SemiSync,
-    /// Making and writing `tandem.term`.
-    Terms,
-    /// Reading the accounts.
-    Accounts,
-}
-
-impl Privilege {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::ReplicationStatus,
-        Self::ReadOnly,
-        Self::ReplicationControl,
-        Self::SemiSync,
-        Self::Terms,
-        Self::Accounts,
-    ];
-
-    /// What it is for, after "the account may not".
-    #[must_use]
-    pub fn purpose(self) -> &'static str {
-        match self {
-            Self::ReplicationStatus => "see the replication status",
-            Self::ReadOnly => "switch read_only",
-            Self::ReplicationControl => "stop and start replication",
-            Self::SemiSync => "switch semi-synchronous replication",
-            Self::Terms => "keep the terms (tandem.term)",
-            Self::Accounts => "read the accounts",
-        }
-    }
-
-    /// The statement that gives it to `account` (`user@host`, as `CURRENT_USER()` writes it).
-    #[must_use]
-    pub fn grant(self, dialect: Dialect, account: &str) -> String {
-        let (privilege, object) = self.needs(dialect);
-        let (user, host) = account.rsplit_once('@').unwrap_or((account, "%"));
-        let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
-        format!("GRANT {privilege} ON {object} TO {}@{}", quote(user), quote(host))
-    }
-
-    /// The privilege and its object. MariaDB split SUPER in 10.5, MySQL in 8.0.
-    fn needs(self, dialect: Dialect) -> (&'static str, &'static str) {
-        let split = match dialect.flavor {
-            Flavor::MariaDb => dialect.version >= (10, 5, 0),
-            Flavor::MySql => dialect.version >= (8, 0, 0),
-        };
-        match (self, dialect.flavor) {
-            (Self::Terms, _) => ("CREATE, SELECT, INSERT", "tandem.*"),
-            (Self::Accounts, Flavor::MariaDb) if dialect.version >= (10, 4, 0) => {
-                ("SELECT", "mysql.global_priv")
-            }
-            (Self::Accounts, _) => ("SELECT", "mysql.user"),
-            (Self::ReplicationStatus, Flavor::MariaDb) if split => ("SLAVE MONITOR", "*.*"),
-            (Self::ReplicationStatus, _) => ("REPLICATION CLIENT", "*.*"),
-            (_, _) if !split => ("SUPER", "*.*"),
-            (Self::ReadOnly, Flavor::MariaDb) => ("READ_ONLY ADMIN", "*.*"),
-            (Self::ReplicationControl, Flavor::MariaDb) => ("REPLICATION SLAVE ADMIN", "*.*"),
-            (Self::SemiSync, Flavor::MariaDb) => ("REPLICATION MASTER ADMIN", "*.*"),
-            (Self::ReplicationControl, Flavor::MySql) => ("REPLICATION_SLAVE_ADMIN", "*.*"),
-            // super_read_only also needs what would be stopped by read_only otherwise.
-            (Self::ReadOnly, Flavor::MySql) => ("SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN", "*.*"),
-            (Self::SemiSync, Flavor::MySql) => ("SYSTEM_VARIABLES_ADMIN", "*.*"),
-        }
-    }
-}
+use crate::topology::grants::Privilege;
 
 /// What the account of `connection` lacks, each with the GRANT that mends it.
 ///
@@ -112,11 +35,10 @@ pub async fn missing_privileges(
         return Ok(Vec::new());
     }
     let held: Vec<String> = texts.flatten().collect();
-    let (dialect, account) = (connection.dialect(), connection.account());
-    Ok(Privilege::ALL
-        .into_iter()
+    let dialect = connection.dialect();
+    Ok(Privilege::all(dialect)
         .filter(|privilege| !is_held(&held, privilege.needs(dialect)))
-        .map(|privilege| (privilege, privilege.grant(dialect, account)))
+        .map(|privilege| (privilege, connection.grant(privilege)))
         .collect())
 }
 
@@ -135,21 +57,9 @@ fn is_held(held: &[String], (privileges, object): (&str, &str)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::{Dialect, Flavor};
 
     const MARIADB: Dialect = Dialect { flavor: Flavor::MariaDb, version: (10, 11, 19) };
-    const MYSQL: Dialect = Dialect { flavor: Flavor::MySql, version: (9, 7, 4) };
-
-    #[test]
-    fn the_grant_names_the_account_that_the_login_matched() {
-        assert_eq!(
-            Privilege::ReadOnly.grant(MARIADB, "tan'dem@10.0.%"),
-            "GRANT READ_ONLY ADMIN ON *.* TO 'tan''dem'@'10.0.%'"
-        );
-        assert_eq!(
-            Privilege::Accounts.grant(MYSQL, "tandem@%"),
-            "GRANT SELECT ON mysql.user TO 'tandem'@'%'"
-        );
-    }
 
     #[test]
     fn a_wider_grant_covers_a_narrower_one() {

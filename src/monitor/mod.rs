@@ -8,15 +8,14 @@
 //! reset, a silence, and an error of the server, which is a sign of life, are told apart; a broken
 //! connection is tried anew before anything is concluded; and a process that was itself stalled, or
 //! out of descriptors, says nothing. What follows from an observation is decided elsewhere
-//! (`failover`), and carried out elsewhere (`coordinator`, which shares [`Dialer`], [`Connection`]
-//! and [`Dialect`] with this module).
+//! (`failover`), and carried out elsewhere (`coordinator`, which shares [`Dialer`] and [`Connection`]
+//! with this module).
 //!
 //! [`AccountReader`] reads, besides, how the masters' accounts authenticate.
 
 mod accounts;
 mod columns;
 mod connection;
-mod dialect;
 mod grants;
 mod greeting;
 mod mysql;
@@ -31,8 +30,7 @@ use tokio::task::JoinSet;
 pub use accounts::AccountReader;
 pub use columns::Columns;
 pub use connection::{Answers, Connection, ConnectionError, Dialer};
-pub use dialect::Dialect;
-pub use grants::{Privilege, missing_privileges};
+pub use grants::missing_privileges;
 pub use mysql::MysqlProbe;
 pub use prober::{Look, Probe, Prober};
 pub use replication::{ReplicationChannel, read_channels};

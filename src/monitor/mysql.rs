@@ -16,12 +16,14 @@ use tracing::{info, warn};
 
 use super::columns::Columns;
 use super::connection::{Answers, Connection, ConnectionError, Dialer};
-use super::dialect::Dialect;
-use super::grants::{Privilege, missing_privileges};
+use super::grants::missing_privileges;
 use super::greeting::read_identity;
 use super::prober::{Look, Probe};
 use super::replication::read_channels;
-use crate::topology::{Facts, Flavor, GtidSet, Identity, Outcome, Server, Term, TermStore};
+use crate::topology::grants::Privilege;
+use crate::topology::{
+    Dialect, Facts, Flavor, GtidSet, Identity, Outcome, Server, Term, TermStore,
+};
 
 /// Probes one MariaDB or MySQL server.
 pub struct MysqlProbe {
@@ -144,8 +146,7 @@ async fn ask(mut live: Live) -> Result<(Live, Box<Facts>), ConnectionError> {
 fn explain(error: ConnectionError, connection: &Connection) -> ConnectionError {
     match error {
         ConnectionError::Server { code: code @ (1227 | 1142), message } => {
-            let grant =
-                Privilege::ReplicationStatus.grant(connection.dialect(), connection.account());
+            let grant = connection.grant(Privilege::ReplicationStatus);
             ConnectionError::Server { code, message: format!("{message}; mend it with: {grant}") }
         }
         other => other,

@@ -8,8 +8,7 @@ use mysql_async::Row;
 
 use super::columns::Columns;
 use super::connection::ConnectionError;
-use super::dialect::Dialect;
-use crate::topology::{Channel, Flavor, GtidSet, ThreadState};
+use crate::topology::{Channel, Dialect, Flavor, GtidSet, ThreadState};
 
 /// One replication channel, with what only waiting for it needs.
 #[derive(Clone, Debug)]

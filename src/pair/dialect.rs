@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::topology::Flavor;
+use crate::topology::{Dialect, Flavor};
 
 /// Why a server cannot be a member.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,25 +38,24 @@ pub struct Source<'a> {
     pub heartbeat: Duration,
 }
 
-/// The family of a server that says `version` (`SELECT VERSION()`), if it is new enough.
+/// The dialect of a server that says `version` (`SELECT VERSION()`), if it is new enough.
 ///
 /// # Errors
 /// When the version is too old, or is none.
-pub fn flavor_of(version: &str) -> Result<Flavor, VersionError> {
-    let malformed = || VersionError::Malformed(version.to_owned());
-    let numbers = version.split(|c: char| c != '.' && !c.is_ascii_digit()).next().unwrap_or("");
-    let mut numbers = numbers.split('.').map(|number| number.parse::<u32>());
-    let mut next = || numbers.next().and_then(Result::ok).ok_or_else(malformed);
-    let number = (next()?, next()?, next()?);
-    let (flavor, oldest) = if version.contains("MariaDB") {
-        (Flavor::MariaDb, (10, 5, 2))
-    } else {
-        (Flavor::MySql, (8, 0, 26))
+pub fn dialect_of(version: &str) -> Result<Dialect, VersionError> {
+    let dialect = Dialect::of_version(version);
+    let oldest = match dialect.flavor {
+        Flavor::MariaDb => (10, 5, 2),
+        Flavor::MySql => (8, 0, 26),
     };
-    if number < oldest {
+    let numbers = version.split(|c: char| c != '.' && !c.is_ascii_digit()).next().unwrap_or("");
+    if numbers.split('.').filter(|number| number.parse::<u16>().is_ok()).count() < 3 {
+        return Err(VersionError::Malformed(version.to_owned()));
+    }
+    if dialect.version < oldest {
         return Err(VersionError::TooOld { version: version.to_owned() });
     }
-    Ok(flavor)
+    Ok(dialect)
 }
 
 /// Makes an account that may log in from anywhere, or gives the existing one this password. What
@@ -185,7 +184,7 @@ mod tests {
             ("8.0.26", Flavor::MySql),
             ("8.4.0-commercial", Flavor::MySql),
         ] {
-            assert_eq!(flavor_of(version), Ok(flavor), "{version}");
+            assert_eq!(dialect_of(version).map(|d| d.flavor), Ok(flavor), "{version}");
         }
     }
 
@@ -194,11 +193,11 @@ mod tests {
         // 8.0.26 is old for a MariaDB, and 10.4 is new for a MySQL only by its number.
         for version in ["8.0.25", "5.7.44-log", "10.4.34-MariaDB", "8.0.26-MariaDB"] {
             let refused = VersionError::TooOld { version: version.to_owned() };
-            assert_eq!(flavor_of(version), Err(refused), "{version}");
+            assert_eq!(dialect_of(version), Err(refused), "{version}");
         }
         for version in ["", "MariaDB", "10.11", "x.y.z"] {
             let refused = VersionError::Malformed(version.to_owned());
-            assert_eq!(flavor_of(version), Err(refused), "{version}");
+            assert_eq!(dialect_of(version), Err(refused), "{version}");
         }
     }
 

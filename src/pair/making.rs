@@ -8,7 +8,7 @@ use mysql_async::{Conn, Opts, OptsBuilder};
 use super::dialect::{self, Source};
 use super::{PairError, await_running};
 use crate::config::Secret;
-use crate::topology::{Flavor, ServerAddress, grants};
+use crate::topology::{Dialect, ServerAddress, grants};
 
 /// A name and a password.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ pub async fn make(members: &[Member], plan: &Plan) -> Result<(), PairError> {
 /// A member with a connection to it.
 pub(super) struct Connected<'a> {
     pub(super) member: &'a Member,
-    pub(super) flavor: Flavor,
+    pub(super) dialect: Dialect,
     pub(super) connection: Conn,
 }
 
@@ -94,9 +94,9 @@ impl<'a> Connected<'a> {
             .query_first("SELECT VERSION()")
             .await
             .map_err(|error| refused(error.to_string()))?;
-        let flavor = dialect::flavor_of(&version.unwrap_or_default())
+        let dialect = dialect::dialect_of(&version.unwrap_or_default())
             .map_err(|source| PairError::Version { member: member.name.clone(), source })?;
-        Ok(Self { member, flavor, connection })
+        Ok(Self { member, dialect, connection })
     }
 
     /// Makes the accounts on this server only. Were they replicated, each server would get them
@@ -110,7 +110,7 @@ impl<'a> Connected<'a> {
             }
         }
         self.run(DOING, &dialect::grant_replication(&plan.replication.user)).await?;
-        for statement in grants::monitor_grants(self.flavor, &plan.monitor.user) {
+        for statement in grants::monitor_grants(self.dialect, &plan.monitor.user) {
             self.run(DOING, &statement).await?;
         }
         self.run(DOING, "SET SESSION sql_log_bin = 1").await
@@ -130,9 +130,9 @@ impl<'a> Connected<'a> {
             password: plan.replication.password.reveal(),
             heartbeat: plan.heartbeat,
         };
-        self.run("stop replicating", dialect::stop(self.flavor)).await?;
-        self.run("follow another master", &dialect::follow(self.flavor, &source)).await?;
-        self.run("start replicating", dialect::start(self.flavor)).await
+        self.run("stop replicating", dialect::stop(self.dialect.flavor)).await?;
+        self.run("follow another master", &dialect::follow(self.dialect.flavor, &source)).await?;
+        self.run("start replicating", dialect::start(self.dialect.flavor)).await
     }
 
     async fn run(&mut self, doing: &'static str, statement: &str) -> Result<(), PairError> {

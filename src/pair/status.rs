@@ -89,10 +89,10 @@ pub async fn await_running(members: &[Member], timeout: Duration) -> Result<(), 
 async fn look(server: &mut Connected<'_>) -> Result<Option<Replication>, PairError> {
     let row: Option<Row> = server
         .connection
-        .query_first(dialect::status(server.flavor))
+        .query_first(dialect::status(server.dialect.flavor))
         .await
         .map_err(|error| server.refused("say how it replicates", &error))?;
-    let columns = Columns::of(server.flavor);
+    let columns = Columns::of(server.dialect.flavor);
     Ok(row.map(|row| Replication {
         source: format!("{}:{}", text(&row, columns.source_host), text(&row, columns.source_port)),
         io: thread_state(&text(&row, columns.io_running)),

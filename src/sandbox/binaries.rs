@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use crate::pair::dialect::{VersionError, flavor_of};
+use crate::pair::dialect::{VersionError, dialect_of};
 use crate::topology::Flavor;
 
 /// Names the server to use: a program, or the root directory of a foreign distribution.
@@ -188,8 +188,9 @@ impl ServerBinaries {
             return Err(BinariesError::NotRunnable { program, reason });
         }
         let version = version_of(&String::from_utf8_lossy(&answer.stdout));
-        let flavor =
-            flavor_of(&version).map_err(|source| BinariesError::Version { program, source })?;
+        let dialect =
+            dialect_of(&version).map_err(|source| BinariesError::Version { program, source })?;
+        let flavor = dialect.flavor;
         Ok(Self { command, prefix, flavor, version })
     }
 }

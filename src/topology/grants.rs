@@ -1,214 +1,174 @@
 //! What the monitor's account must be allowed, and the statements that allow it.
 //!
-//! One list serves three readers: whoever creates the account runs [`monitor_grants`], whoever is
-//! refused something finds the statement that mends it with [`missing_grant`], and whoever reviews
-//! the account reads here what each privilege is for. A privilege that nothing needs does not
-//! belong here: the account is held by a process that faces clients.
+//! One list serves everybody: whoever creates the account runs [`monitor_grants`], the monitor
+//! compares it with what an account holds, and whoever is refused something names the statement
+//! that mends it ([`Privilege::grant`]). `docs/pair.md` shows the same statements, and a test keeps
+//! it so. A privilege that nothing needs does not belong here: the account is held by a process
+//! that faces clients.
 //!
-//! Names and their scopes: <https://mariadb.com/kb/en/grant/> (the fine-grained administrative
-//! privileges exist since 10.5) and
+//! Names and their scopes: <https://mariadb.com/kb/en/grant/> and
 //! <https://dev.mysql.com/doc/refman/8.4/en/privileges-provided.html>.
 
-use super::Flavor;
+use super::{Dialect, Flavor};
 
-/// One privilege of the monitor's account.
+/// Something that Tandem does on a server and must be allowed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Privilege {
-    /// As `GRANT` names it.
-    pub name: &'static str,
-    /// What it is granted on.
-    pub on: &'static str,
-    /// What Tandem does with it.
-    pub purpose: &'static str,
-    /// Any of these in a server's refusal says that this privilege is missing. They are needed where
-    /// a refusal does not name the privilege, but the object.
-    told_by: &'static [&'static str],
+pub enum Privilege {
+    /// `SHOW ALL SLAVES STATUS` and its relatives.
+    ReplicationStatus,
+    /// `SET GLOBAL read_only`, and writing a term under it.
+    ReadOnly,
+    /// `STOP SLAVE IO_THREAD` and its relatives.
+    ReplicationControl,
+    /// Switching semi-synchronous replication.
+    SemiSync,
+    /// Seeing and ending commits that wait for a master that does not answer, so that a fence need
+    /// not wait with them.
+    HangingCommits,
+    /// Making and writing `tandem.term`.
+    Terms,
+    /// Reading the accounts.
+    Accounts,
+    /// Reading the count of received heartbeats, which MariaDB has in its replication status.
+    Heartbeats,
 }
 
 impl Privilege {
-    const fn global(name: &'static str, purpose: &'static str) -> Self {
-        Self { name, on: "*.*", purpose, told_by: &[] }
+    const ALL: [Self; 8] = [
+        Self::ReplicationStatus,
+        Self::ReadOnly,
+        Self::ReplicationControl,
+        Self::SemiSync,
+        Self::HangingCommits,
+        Self::Terms,
+        Self::Accounts,
+        Self::Heartbeats,
+    ];
+
+    /// All that matter on a server of this dialect.
+    pub fn all(dialect: Dialect) -> impl Iterator<Item = Self> {
+        let matters = move |privilege: &Self| {
+            *privilege != Self::Heartbeats || dialect.flavor == Flavor::MySql
+        };
+        Self::ALL.into_iter().filter(matters)
     }
 
-    /// To `KILL` somebody else's connection (error 1095).
-    const fn connection(name: &'static str, purpose: &'static str) -> Self {
-        Self { name, on: "*.*", purpose, told_by: &["not owner of"] }
-    }
-
-    const fn tandem() -> Self {
-        Self {
-            name: "ALL",
-            on: "tandem.*",
-            purpose: "keeps the table of terms",
-            told_by: &["database 'tandem'", "`tandem`.", "table 'term'"],
+    /// What it is for, after "the account may not".
+    #[must_use]
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::ReplicationStatus => "see the replication status",
+            Self::ReadOnly => "switch read_only, nor write under it",
+            Self::ReplicationControl => "stop and start replication",
+            Self::SemiSync => "switch semi-synchronous replication",
+            Self::HangingCommits => "end commits that hang",
+            Self::Terms => "keep the terms (tandem.term)",
+            Self::Accounts => "read the accounts",
+            Self::Heartbeats => "see whether heartbeats arrive",
         }
     }
 
-    /// The statement that grants it.
+    /// The statement that gives it to `account` (`user@host`, as `CURRENT_USER()` writes it).
     #[must_use]
-    pub fn grant(&self, user: &str) -> String {
-        let user = user.replace('\\', "\\\\").replace('\'', "\\'");
-        format!("GRANT {} ON {} TO '{user}'@'%'", self.name, self.on)
+    pub fn grant(self, dialect: Dialect, account: &str) -> String {
+        let (privileges, object) = self.needs(dialect);
+        let (user, host) = account.rsplit_once('@').unwrap_or((account, "%"));
+        let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
+        format!("GRANT {privileges} ON {object} TO {}@{}", quote(user), quote(host))
     }
 
-    fn is_missed_by(&self, refusal: &str) -> bool {
-        self.told_by.iter().any(|words| refusal.contains(words))
-            || names_privilege(refusal, self.name)
-    }
-}
-
-const MARIADB: &[Privilege] = &[
-    Privilege::global("SLAVE MONITOR", "reads SHOW ALL SLAVES STATUS"),
-    Privilege::global("BINLOG MONITOR", "reads the position of the binary log"),
-    Privilege::global(
-        "READ_ONLY ADMIN",
-        "fences and opens masters, and writes terms on a fenced one",
-    ),
-    Privilege::global("REPLICATION SLAVE ADMIN", "stops and starts the receiver of a channel"),
-    Privilege::global("REPLICATION MASTER ADMIN", "adjusts semi-synchronous replication"),
-    Privilege::connection("CONNECTION ADMIN", "ends what stands in the way of a fence"),
-    Privilege::global("PROCESS", "sees what stands in the way of a fence"),
-    Privilege {
-        name: "SELECT",
-        on: "mysql.global_priv",
-        purpose: "learns which plugin each account logs in with, and its native hash",
-        told_by: &["`global_priv`", "table 'global_priv'"],
-    },
-    Privilege {
-        name: "SELECT",
-        on: "mysql.user",
-        purpose: "learns the same in the form that both families share",
-        told_by: &["`mysql`.`user`", "table 'user'"],
-    },
-    Privilege::tandem(),
-];
-
-const MYSQL: &[Privilege] = &[
-    Privilege::global(
-        "REPLICATION CLIENT",
-        "reads SHOW REPLICA STATUS and the binary log's position",
-    ),
-    Privilege::global("PROCESS", "sees what stands in the way of a fence"),
-    Privilege::global("REPLICATION_SLAVE_ADMIN", "stops and starts the receiver of a channel"),
-    Privilege::global(
-        "SYSTEM_VARIABLES_ADMIN",
-        "fences and opens masters, and adjusts semi-synchronous replication",
-    ),
-    Privilege::connection(
-        "CONNECTION_ADMIN",
-        "writes terms under read_only, and ends what blocks a fence",
-    ),
-    Privilege {
-        name: "SELECT",
-        on: "mysql.user",
-        purpose: "learns which plugin each account logs in with, and its native hash",
-        told_by: &["`mysql`.`user`", "table 'user'"],
-    },
-    Privilege {
-        name: "SELECT",
-        on: "performance_schema.*",
-        purpose: "reads the count of received heartbeats",
-        told_by: &["performance_schema", "table 'replication_"],
-    },
-    Privilege::tandem(),
-];
-
-/// Everything that the monitor's account needs.
-#[must_use]
-pub fn monitor_privileges(flavor: Flavor) -> &'static [Privilege] {
-    match flavor {
-        Flavor::MariaDb => MARIADB,
-        Flavor::MySql => MYSQL,
+    /// The names that `GRANT` has for it, separated by `, `, and their object.
+    ///
+    /// MySQL split SUPER in 8.0, MariaDB in 10.5.2, where `SLAVE MONITOR` came only with 10.5.9.
+    #[must_use]
+    pub fn needs(self, dialect: Dialect) -> (&'static str, &'static str) {
+        let Dialect { flavor, version } = dialect;
+        let split = match flavor {
+            Flavor::MariaDb => version >= (10, 5, 2),
+            Flavor::MySql => version >= (8, 0, 0),
+        };
+        match (self, flavor) {
+            (Self::HangingCommits, _) if !split => ("PROCESS", "*.*"), // and SUPER, for the others
+            (Self::HangingCommits, Flavor::MariaDb) => ("PROCESS, CONNECTION ADMIN", "*.*"),
+            (Self::HangingCommits, Flavor::MySql) => ("PROCESS, CONNECTION_ADMIN", "*.*"),
+            (Self::Terms, _) => ("CREATE, SELECT, INSERT", "tandem.*"),
+            (Self::Accounts, Flavor::MariaDb) if version >= (10, 4, 0) => {
+                ("SELECT", "mysql.global_priv")
+            }
+            (Self::Accounts, _) => ("SELECT", "mysql.user"),
+            (Self::Heartbeats, _) => ("SELECT", "performance_schema.replication_connection_status"),
+            (Self::ReplicationStatus, Flavor::MariaDb) if version >= (10, 5, 9) => {
+                ("SLAVE MONITOR", "*.*")
+            }
+            (Self::ReplicationStatus, Flavor::MariaDb) if split => {
+                ("REPLICATION SLAVE ADMIN", "*.*")
+            }
+            (Self::ReplicationStatus, _) => ("REPLICATION CLIENT", "*.*"),
+            (_, _) if !split => ("SUPER", "*.*"),
+            (Self::ReadOnly, Flavor::MariaDb) => ("READ_ONLY ADMIN", "*.*"),
+            (Self::ReplicationControl, Flavor::MariaDb) => ("REPLICATION SLAVE ADMIN", "*.*"),
+            (Self::SemiSync, Flavor::MariaDb) => ("REPLICATION MASTER ADMIN", "*.*"),
+            (Self::ReplicationControl, Flavor::MySql) => ("REPLICATION_SLAVE_ADMIN", "*.*"),
+            // The first one switches, the second one exempts the INSERT of the term.
+            (Self::ReadOnly, Flavor::MySql) => ("SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN", "*.*"),
+            (Self::SemiSync, Flavor::MySql) => ("SYSTEM_VARIABLES_ADMIN", "*.*"),
+        }
     }
 }
 
-/// The statements that make `user` a sufficient monitor's account, one privilege each, so that any
-/// one of them can be shown alone.
+/// The statements that make `user` a sufficient monitor's account; none of them is superfluous.
 #[must_use]
-pub fn monitor_grants(flavor: Flavor, user: &str) -> Vec<String> {
-    monitor_privileges(flavor).iter().map(|privilege| privilege.grant(user)).collect()
-}
-
-/// The statement that mends a server's refusal (errors 1044, 1095, 1142, 1227): `None` when the words
-/// name nothing that [`monitor_grants`] lists.
-#[must_use]
-pub fn missing_grant(flavor: Flavor, user: &str, refusal: &str) -> Option<String> {
-    monitor_privileges(flavor)
-        .iter()
-        .find(|privilege| privilege.is_missed_by(refusal))
-        .map(|privilege| privilege.grant(user))
-}
-
-/// Whether the refusal has `name` as a privilege of its own and not as a part of a longer one
-/// ("... you need (at least one of) the SUPER, SLAVE MONITOR privilege(s) ...").
-fn names_privilege(refusal: &str, name: &str) -> bool {
-    let Some((_, needed)) = refusal.split_once("(at least one of) the ") else { return false };
-    let needed = needed.split_once(" privilege").map_or(needed, |(names, _)| names);
-    needed.split(", ").flat_map(|names| names.split(" or ")).any(|needed| needed.trim() == name)
+pub fn monitor_grants(dialect: Dialect, user: &str) -> Vec<String> {
+    let mut given: Vec<(&str, &str)> = Vec::new();
+    let mut grants = Vec::new();
+    for privilege in Privilege::all(dialect) {
+        let (names, object) = privilege.needs(dialect);
+        let new = |name: &str| !given.contains(&(name, object));
+        if names.split(", ").any(new) {
+            given.extend(names.split(", ").map(|name| (name, object)));
+            grants.push(privilege.grant(dialect, &format!("{user}@%")));
+        }
+    }
+    grants
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MARIADB: Dialect = Dialect { flavor: Flavor::MariaDb, version: (10, 11, 19) };
+    const MYSQL: Dialect = Dialect { flavor: Flavor::MySql, version: (9, 7, 4) };
+
     #[test]
-    fn a_refusal_leads_to_the_grant_that_mends_it() {
-        // Word for word as MariaDB 10.11 and MySQL 9.7 refuse.
-        for (flavor, refusal, grant) in [
-            (
-                Flavor::MariaDb,
-                "Access denied; you need (at least one of) the READ_ONLY ADMIN privilege(s) for \
-                 this operation",
-                "GRANT READ_ONLY ADMIN ON *.* TO 'tandem'@'%'",
-            ),
-            (
-                Flavor::MariaDb,
-                "Access denied; you need (at least one of) the SUPER, SLAVE MONITOR privilege(s) \
-                 for this operation",
-                "GRANT SLAVE MONITOR ON *.* TO 'tandem'@'%'",
-            ),
-            (
-                Flavor::MariaDb,
-                "SELECT command denied to user 'tandem'@'127.0.0.1' for table \
-                 `mysql`.`global_priv`",
-                "GRANT SELECT ON mysql.global_priv TO 'tandem'@'%'",
-            ),
-            (
-                Flavor::MariaDb,
-                "Access denied for user 'tandem'@'%' to database 'tandem'",
-                "GRANT ALL ON tandem.* TO 'tandem'@'%'",
-            ),
-            (
-                Flavor::MySql,
-                "Access denied; you need (at least one of) the SUPER or SYSTEM_VARIABLES_ADMIN \
-                 privilege(s) for this operation",
-                "GRANT SYSTEM_VARIABLES_ADMIN ON *.* TO 'tandem'@'%'",
-            ),
-            (
-                Flavor::MySql,
-                "Access denied; you need (at least one of) the SUPER, REPLICATION CLIENT \
-                 privilege(s) for this operation",
-                "GRANT REPLICATION CLIENT ON *.* TO 'tandem'@'%'",
-            ),
-        ] {
-            assert_eq!(missing_grant(flavor, "tandem", refusal).as_deref(), Some(grant));
-        }
+    fn the_grant_names_the_account_that_the_login_matched() {
+        assert_eq!(
+            Privilege::ReadOnly.grant(MARIADB, "tan'dem@10.0.%"),
+            "GRANT READ_ONLY ADMIN ON *.* TO 'tan''dem'@'10.0.%'"
+        );
+        assert_eq!(
+            Privilege::Accounts.grant(MYSQL, "tandem@%"),
+            "GRANT SELECT ON mysql.user TO 'tandem'@'%'"
+        );
     }
 
     #[test]
-    fn other_refusals_lead_to_no_grant() {
-        for refusal in [
-            "Access denied for user 'tandem'@'127.0.0.1' (using password: YES)",
-            "Access denied; you need (at least one of) the SLAVE MONITORING privilege(s) for this \
-             operation",
-        ] {
-            assert_eq!(missing_grant(Flavor::MariaDb, "tandem", refusal), None, "{refusal}");
-        }
+    fn versions_of_before_the_split_need_super() {
+        let old = Dialect { flavor: Flavor::MariaDb, version: (10, 4, 34) };
+        let grants = monitor_grants(old, "tandem");
+        assert_eq!(grants.iter().filter(|grant| grant.contains("SUPER")).count(), 1, "{grants:?}");
+        let first = Dialect { flavor: Flavor::MariaDb, version: (10, 5, 8) };
+        assert!(!monitor_grants(first, "tandem").concat().contains("SLAVE MONITOR"));
     }
 
     #[test]
-    fn a_quote_in_a_user_name_stays_inside_the_name() {
-        let grant = Privilege::tandem().grant("o'brien");
-        assert_eq!(grant, "GRANT ALL ON tandem.* TO 'o\\'brien'@'%'");
+    fn the_page_for_people_has_these_statements_and_no_others() {
+        let page = include_str!("../../docs/pair.md");
+        let shown: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("GRANT "))
+            .filter_map(|line| line.strip_suffix(';'))
+            .collect();
+        let listed = [MARIADB, MYSQL].map(|dialect| monitor_grants(dialect, "tandem")).concat();
+        assert_eq!(shown, listed);
     }
 }

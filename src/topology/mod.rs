@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod accounts;
+mod dialect;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod grants;
@@ -17,6 +18,7 @@ mod server;
 mod snapshot;
 
 pub use accounts::{Account, AccountPlugin, Accounts};
+pub use dialect::Dialect;
 pub use gtid::{GtidError, GtidSet};
 pub use observation::{
     Channel, Facts, Flavor, Identity, Observation, Outcome, Source, Term, TermStore, ThreadState,

@@ -1,7 +1,7 @@
-//! What differs between the two families, and between their versions, in the statements that the
-//! control plane sends.
+//! Which family and version a server is of, and what that changes in the statements that the control
+//! plane sends.
 
-use crate::topology::Flavor;
+use super::Flavor;
 
 /// A server's family and version, as its `VERSION()` tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
