@@ -1,0 +1,114 @@
+//! What the process itself takes: it runs as a child, as it does for its users.
+
+#[path = "fake_server/mod.rs"]
+mod fake_server;
+mod support;
+
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fake_server::{CLIENT, RawClient, within};
+use tandem::sandbox::{Sandbox, SandboxOptions};
+use tandem::wire::native_token_of_password;
+use tokio::net::TcpStream;
+
+/// The program before a sandbox, configured by its environment. Ends with its test.
+struct Tandem {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Tandem {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Tandem {
+    async fn start(sandbox: &Sandbox) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = free.local_addr().expect("bound").port();
+        drop(free);
+        let masters: Vec<String> = sandbox
+            .configured()
+            .iter()
+            .map(|server| format!(r#"{{name="{}",address="{}"}}"#, server.name, server.address))
+            .collect();
+        let child = Command::new(env!("CARGO_BIN_EXE_tandem"))
+            .current_dir(sandbox.directory())
+            .env("TANDEM_LISTEN", format!("127.0.0.1:{port}"))
+            .env("TANDEM_MASTERS", format!("[{}]", masters.join(",")))
+            .env("TANDEM_MONITOR__USER", &sandbox.monitor().user)
+            .env("TANDEM_MONITOR__PASSWORD", sandbox.monitor().password.reveal())
+            .env("TANDEM_ADMIN__CONSOLE", "off")
+            .env("TANDEM_ADMIN__HTTP", "off")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started");
+        let tandem = Self { child, port };
+        within("a listening proxy", async {
+            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await; // nobody tells us
+            }
+        })
+        .await;
+        tandem
+    }
+
+    /// A client of the application's.
+    async fn log_in(&self) -> RawClient {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("connected");
+        let mut client = RawClient::new(stream);
+        let token = |salt: &_| native_token_of_password(b"app", salt).to_vec();
+        client.answer_greeting(CLIENT, "app", |greeting| token(&greeting.salt)).await;
+        client.expect_ok().await;
+        client
+    }
+
+    /// Resident memory in KiB.
+    fn resident(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+}
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[tokio::test]
+async fn results_of_any_size_and_idle_clients_take_little() {
+    let arguments = vec!["--max_connections=3000".into()];
+    let options = SandboxOptions { arguments, ..Default::default() };
+    let sandbox = Sandbox::start(options).await.expect("a pair");
+    let tandem = Tandem::start(&sandbox).await;
+
+    let mut client = tandem.log_in().await;
+    let before = tandem.resident();
+    client.query("SELECT REPEAT('x', 1000000) FROM app.seq_1_to_300").await;
+    for _ in 0..3 {
+        client.packet().await;
+    }
+    let mut most = 0;
+    for _ in 0..300 {
+        assert_eq!(client.packet().await.len(), 1_000_004);
+        most = most.max(tandem.resident());
+    }
+    client.packet().await;
+    say(&format!("300 MB result: {before} KiB before, {most} KiB at most"));
+    assert!(most < before + 8 * 1024, "a result of 300 MB took {} KiB", most - before);
+
+    let before = tandem.resident();
+    let mut clients = Vec::new();
+    for _ in 0..2000 {
+        clients.push(tandem.log_in().await);
+    }
+    let taken = tandem.resident() - before;
+    say(&format!("2000 idle clients: {:.1} KiB each", taken as f64 / 2000.0));
+    assert!(taken < 2000 * 24, "2000 idle clients took {taken} KiB");
+}
