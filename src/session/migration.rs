@@ -13,9 +13,10 @@ use tokio::io::AsyncWriteExt as _;
 use super::backend::{Accepted, Backend, ConnectFailure};
 use super::client;
 use super::client_error::ClientError;
+use super::current::Held;
 use super::end::SessionEnd;
 use super::registry::Activity;
-use super::relay::{Held, Relay};
+use super::relay::Relay;
 use super::request::{KEPT, Request};
 use super::state::SessionState;
 use crate::routing::Writer;
@@ -319,7 +320,7 @@ impl Relay {
         let error =
             ClientError::NotRestored { server: server.name.clone(), reason: reason.clone() };
         let packet = self.as_answer(&error.to_payload());
-        self.to_client(&packet).await?;
+        self.tell_client(&packet).await?;
         Err(SessionEnd::NotRestored(reason))
     }
 
@@ -354,7 +355,7 @@ impl Relay {
             _ => ClientError::OutcomeUnknown { from },
         };
         let packet = self.as_answer(&error.to_payload());
-        self.to_client(&packet).await?;
+        self.tell_client(&packet).await?;
         Err(end)
     }
 
@@ -436,7 +437,7 @@ pub(super) async fn answer_login(
     };
     let mut packet = Vec::new();
     put_packet(&mut packet, seq, &payload);
-    relay.to_client(&packet).await?;
+    relay.tell_client(&packet).await?;
     end.map_or(Ok(()), Err)
 }
 

@@ -8,10 +8,11 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::client;
 use super::client_error::ClientError;
+use super::current::{Current, Uncounted};
 use super::end::SessionEnd;
 use super::migration::answer_login;
 use super::registry::Entry;
-use super::relay::{Current, Relay, Uncounted};
+use super::relay::Relay;
 use super::request::Request;
 use super::shared::Shared;
 use super::state::SessionState;

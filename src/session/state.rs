@@ -70,33 +70,33 @@ pub struct SessionState {
     pub(super) schema: Option<Vec<u8>>,
     /// Statements prepared with COM_STMT_PREPARE.
     pub(super) prepared: PreparedStatements,
-    status: StatusFlags,
+    pub(super) status: StatusFlags,
     /// An error may have ended the transaction, or left one open: unknown until the next status.
-    uncertain: bool,
+    pub(super) uncertain: bool,
     /// The client has set what it wants to be told of changes, and with it what Tandem is told.
-    tracking_changed: bool,
-    last_insert_id: u64,
+    pub(super) tracking_changed: bool,
+    pub(super) last_insert_id: u64,
     /// The last SET NAMES or SET CHARACTER SET.
-    names: Option<Box<[u8]>>,
+    pub(super) names: Option<Box<[u8]>>,
     /// System variables that the server reported as changed.
-    variables: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    pub(super) variables: BTreeMap<Box<[u8]>, Box<[u8]>>,
     /// User variables, with the literals they were set to.
-    user_variables: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    pub(super) user_variables: BTreeMap<Box<[u8]>, Box<[u8]>>,
     /// The last SET ROLE.
-    role: Option<Box<[u8]>>,
+    pub(super) role: Option<Box<[u8]>>,
     /// SET TRANSACTION for the next transaction only.
-    next_transaction: Option<Box<[u8]>>,
+    pub(super) next_transaction: Option<Box<[u8]>>,
     /// Statements prepared with SQL's PREPARE, by lower-cased name.
-    sql_prepared: BTreeMap<Vec<u8>, SqlPrepared>,
-    temporary_tables: BTreeSet<Vec<u8>>,
-    blockers: BTreeSet<MigrationBlocker>,
+    pub(super) sql_prepared: BTreeMap<Vec<u8>, SqlPrepared>,
+    pub(super) temporary_tables: BTreeSet<Vec<u8>>,
+    pub(super) blockers: BTreeSet<MigrationBlocker>,
 }
 
 /// A statement of SQL's PREPARE: its names mean what they meant in the schema of then.
 #[derive(Clone, Debug)]
-struct SqlPrepared {
-    schema: Option<Vec<u8>>,
-    sql: Box<[u8]>,
+pub(super) struct SqlPrepared {
+    pub(super) schema: Option<Vec<u8>>,
+    pub(super) sql: Box<[u8]>,
 }
 
 /// What is kept of one user variable or statement; what is longer holds the session where it is.
@@ -256,8 +256,7 @@ impl SessionState {
 
     fn variable_changed(&mut self, name: &[u8], value: &[u8]) {
         let unwanted = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-        if NOT_RESTORED.iter().any(|known| unwanted(&known)) || name.starts_with(b"session_track_")
-        {
+        if NOT_RESTORED.iter().any(unwanted) || name.starts_with(b"session_track_") {
             return;
         }
         if name.eq_ignore_ascii_case(b"sql_mode") || name.starts_with(b"character_set_") {
@@ -441,53 +440,6 @@ impl SessionState {
             }
         }
     }
-
-    /// The statements that make a fresh login what this session is, in order. Each is harmless by
-    /// itself and answered with OK.
-    pub(super) fn restoring_sql(&self) -> Vec<Vec<u8>> {
-        let mut out = Vec::new();
-        let mut set = |text: &[u8]| out.push([b"SET ", text].concat());
-        if let Some(names) = &self.names {
-            set(names);
-        }
-        if !self.variables.is_empty() || !self.status.has(StatusFlags::AUTOCOMMIT) {
-            let mut list = Vec::new();
-            if !self.status.has(StatusFlags::AUTOCOMMIT) {
-                list.extend_from_slice(b"SESSION autocommit = 0");
-            }
-            for (name, value) in &self.variables {
-                list.extend_from_slice(if list.is_empty() { b"SESSION `" } else { b", SESSION `" });
-                list.extend_from_slice(name);
-                list.extend_from_slice(b"` = ");
-                // NULL is told as nothing, and only here it is a value that can be set.
-                let null = value.is_empty() && **name == *b"character_set_results";
-                list.extend_from_slice(&if null { b"NULL".to_vec() } else { literal(value) });
-            }
-            set(&list);
-        }
-        if let Some(role) = &self.role {
-            set(role);
-        }
-        for (name, value) in &self.user_variables {
-            set(&[name, &b" = "[..], value].concat());
-        }
-        if self.last_insert_id != 0 {
-            set(format!("last_insert_id = {}", self.last_insert_id).as_bytes());
-        }
-        if let Some(next) = &self.next_transaction {
-            set(next);
-        }
-        for SqlPrepared { schema, sql } in self.sql_prepared.values() {
-            if *schema != self.schema {
-                out.extend(schema.as_ref().map(|schema| use_schema(schema)));
-            }
-            out.push(sql.to_vec());
-            if *schema != self.schema {
-                out.extend(self.schema.as_ref().map(|schema| use_schema(schema)));
-            }
-        }
-        out
-    }
 }
 
 /// Names of variables that say what the server tells of changes begin so.
@@ -498,18 +450,6 @@ const DEADLOCK: u16 = 1213;
 
 /// More user variables than any session has for a purpose.
 const MANY: usize = 1000;
-
-fn use_schema(schema: &[u8]) -> Vec<u8> {
-    let mut out = b"USE `".to_vec();
-    for &byte in schema {
-        if byte == b'`' {
-            out.push(b'`');
-        }
-        out.push(byte);
-    }
-    out.push(b'`');
-    out
-}
 
 /// Whether a statement's state change is understood from its text.
 fn follows_state(statement: Statement) -> bool {
@@ -530,38 +470,11 @@ fn follows_state(statement: Statement) -> bool {
     )
 }
 
-/// A system variable's value as SQL: bare when it is a number (a quoted one is refused for numeric
-/// variables), else in hexadecimal when quoting could depend on sql_mode, else quoted.
-fn literal(value: &[u8]) -> Vec<u8> {
-    let numeric = !value.is_empty()
-        && value
-            .strip_prefix(b"-")
-            .unwrap_or(value)
-            .iter()
-            .all(|&b| b.is_ascii_digit() || b == b'.')
-        && value.iter().any(u8::is_ascii_digit);
-    if numeric {
-        return value.to_vec();
-    }
-    if value.contains(&b'\\') {
-        let digits: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
-        return format!("_utf8mb4 x'{digits}'").into_bytes();
-    }
-    let mut out = vec![b'\''];
-    for &byte in value {
-        if byte == b'\'' {
-            out.push(b'\'');
-        }
-        out.push(byte);
-    }
-    out.push(b'\'');
-    out
-}
-
 /// Whether a word of a statement is this keyword.
 pub(super) fn is_word(token: Option<Token<'_>>, keyword: &str) -> bool {
     matches!(token, Some(Token::Word(word)) if Keyword(word).is(keyword))
 }
 
 #[cfg(test)]
+#[path = "state_tests.rs"]
 mod tests;

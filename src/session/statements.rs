@@ -134,7 +134,7 @@ impl Relay {
             // It was a statement there and is none here: the session is not what it was.
             Some(Err(refusal)) => {
                 let packet = self.as_answer(&refusal);
-                self.to_client(&packet).await?;
+                self.tell_client(&packet).await?;
                 Err(SessionEnd::NotRestored("a prepared statement was refused".to_owned()))
             }
             None => Ok(Err(StreamError::Closed)),
@@ -274,4 +274,10 @@ impl Relay {
 
 fn init_db(schema: &[u8]) -> Vec<u8> {
     [&[0x02], schema].concat()
+}
+
+/// The statement id of a COM_STMT_ command: four bytes behind the first.
+#[inline]
+pub(super) fn statement_id(payload: &[u8]) -> Option<u32> {
+    payload.get(1..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }

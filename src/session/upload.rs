@@ -12,7 +12,8 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::client_error::ClientError;
 use super::end::SessionEnd;
-use super::relay::{After, Bytes, Relay};
+use super::relay::{After, Relay};
+use super::sending::Bytes;
 use super::state::MigrationBlocker;
 use super::verdict::{InFlight, Verdict};
 use crate::wire::{Command, Header};
@@ -29,13 +30,13 @@ enum Until {
 impl Relay {
     /// Carries a command that is not kept. It can be sent once only.
     pub(super) async fn carry_long(&mut self) -> Result<(), SessionEnd> {
-        if self.backend.is_none() || self.unsettled || self.shared.generation() > self.generation {
-            if let Err(error) = self.reach_active().await? {
-                if self.current.command.is_silent() {
-                    return Err(SessionEnd::NobodyActive(error.to_string()));
-                }
-                return self.drop_command(&error).await;
+        if (self.backend.is_none() || self.unsettled || self.shared.generation() > self.generation)
+            && let Err(error) = self.reach_active().await?
+        {
+            if self.current.command.is_silent() {
+                return Err(SessionEnd::NobodyActive(error.to_string()));
             }
+            return self.drop_command(&error).await;
         }
         // A command without an answer leaves the news to the next one.
         if self.current.command.is_silent() && self.backend.is_none() {
@@ -78,7 +79,7 @@ impl Relay {
         if backend.swallow == 0 {
             return;
         }
-        let current = std::mem::replace(&mut self.current, super::relay::Current::none());
+        let current = std::mem::replace(&mut self.current, super::current::Current::none());
         self.tracker.start(Command::Query, false);
         let preamble = std::mem::take(&mut backend.preamble);
         if backend.stream.write_all(&preamble).await.is_ok() {

@@ -391,4 +391,5 @@ impl ResponseTracker {
 }
 
 #[cfg(test)]
+#[path = "response_tracker_tests.rs"]
 mod tests;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::session::restoring::literal;
 use crate::wire::put_lenenc_bytes;
 
 fn fresh() -> SessionState {

@@ -1,0 +1,43 @@
+//! Packets of Tandem's own, and what the client has not taken yet.
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::client_error::ClientError;
+use super::end::SessionEnd;
+use super::relay::Relay;
+use crate::wire::{Header, put_packet};
+
+impl Relay {
+    /// An error of our own as the next packet of the answer.
+    pub(super) async fn error_in_place(&mut self, error: &ClientError) -> Result<(), SessionEnd> {
+        let mut packet = Vec::new();
+        put_packet(&mut packet, self.tracker.next_seq(), &error.to_payload());
+        self.tell_client(&packet).await
+    }
+
+    /// An error of our own as the whole answer to the command at the front.
+    pub(super) async fn answer_error(&mut self, error: &ClientError) -> Result<(), SessionEnd> {
+        let packet = self.as_answer(&error.to_payload());
+        self.request.consume(self.front_len());
+        self.tell_client(&packet).await
+    }
+
+    /// A payload as the first packet of the answer to the command at the front.
+    pub(super) fn as_answer(&self, payload: &[u8]) -> Vec<u8> {
+        let seq = Header::read(self.request.bytes()).map_or(0, |header| header.seq);
+        let mut packet = Vec::new();
+        put_packet(&mut packet, seq.wrapping_add(1), payload);
+        packet
+    }
+
+    /// Lets the client take what it has not taken yet.
+    pub(super) async fn flush_unsent(&mut self) -> Result<(), SessionEnd> {
+        let unsent = std::mem::take(&mut self.unsent);
+        self.tell_client(&unsent).await
+    }
+
+    /// Writes packets to the client.
+    pub(super) async fn tell_client(&mut self, packets: &[u8]) -> Result<(), SessionEnd> {
+        self.client.write_all(packets).await.map_err(|error| SessionEnd::ClientGone(error.into()))
+    }
+}

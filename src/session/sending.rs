@@ -1,0 +1,93 @@
+//! From Tandem to the server: whole commands, which may be interrupted only while the server does not
+//! take them.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite as _;
+
+use super::end::SessionEnd;
+use super::relay::Relay;
+use crate::wire::Command;
+
+/// What goes to the server.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    /// So many from the front of the request.
+    Request(usize),
+    /// These.
+    Own(Vec<u8>),
+}
+
+impl Relay {
+    /// Writes the command, and what must go before it, to the server.
+    #[inline]
+    pub(super) async fn send(&mut self) -> Result<io::Result<()>, SessionEnd> {
+        let total = self.front_len();
+        let Some(backend) = self.backend.as_mut() else {
+            return Ok(Err(io::ErrorKind::NotConnected.into()));
+        };
+        if backend.swallow > 0 {
+            self.tracker.start(Command::Query, false);
+        } else {
+            self.tracker.start(self.current.command, self.current.cursor);
+        }
+        self.current.failed = false; // it may have been refused elsewhere
+        self.entry.set_waiting_since(self.shared.registry.tick());
+        if backend.preamble.is_empty() {
+            return self.write_to_server(Bytes::Request(total)).await;
+        }
+        let mut both = std::mem::take(&mut backend.preamble);
+        both.extend_from_slice(&self.request.bytes()[..total]);
+        self.write_to_server(Bytes::Own(both)).await
+    }
+
+    /// Writes to the server, unless it is replaced or the session is killed before it takes all.
+    #[inline]
+    pub(super) async fn write_to_server(
+        &mut self,
+        bytes: Bytes,
+    ) -> Result<io::Result<()>, SessionEnd> {
+        let mut sent = 0;
+        poll_fn(|cx| self.poll_write_to_server(cx, &bytes, &mut sent)).await
+    }
+
+    pub(super) fn poll_write_to_server(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &Bytes,
+        sent: &mut usize,
+    ) -> Poll<Result<io::Result<()>, SessionEnd>> {
+        let Some(backend) = self.backend.as_mut() else {
+            return Poll::Ready(Ok(Err(io::ErrorKind::NotConnected.into())));
+        };
+        let bytes = match bytes {
+            Bytes::Request(len) => &self.request.bytes()[..*len],
+            Bytes::Own(bytes) => bytes,
+        };
+        while *sent < bytes.len() {
+            match Pin::new(&mut backend.stream).poll_write(cx, &bytes[*sent..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(len)) => *sent += len,
+                Poll::Ready(Err(error)) => return Poll::Ready(Ok(Err(error))),
+                Poll::Pending => {
+                    let server = backend.server;
+                    self.entry.register(cx.waker());
+                    if self.entry.is_killed() {
+                        return Poll::Ready(Err(SessionEnd::Killed));
+                    }
+                    if self.shared.generation() > self.generation
+                        && self.shared.table().active().is_some_and(|active| active != server)
+                    {
+                        let replaced = io::Error::other("another master is active now");
+                        return Poll::Ready(Ok(Err(replaced)));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(Ok(())))
+    }
+}
