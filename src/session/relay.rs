@@ -209,7 +209,14 @@ impl Relay {
         loop {
             match self.request.front() {
                 Front::Incomplete => {}
-                front => return Poll::Ready(Heard::Command(front)),
+                // A master that has gone already shall not get the command: nobody could tell then
+                // whether it did. Costs no system call while nothing came from it.
+                front => {
+                    return Poll::Ready(match self.poll_idle_backend(cx) {
+                        Some((kind, detail)) => Heard::BackendGone(kind, detail),
+                        None => Heard::Command(front),
+                    });
+                }
             }
             match self.poll_client(cx) {
                 Poll::Ready(Ok(())) => {}
