@@ -11,6 +11,7 @@ use tandem::coordinator::{
     Coordinator, Executor, Inputs, Journal, Outputs, SqlExecutor, Surroundings, WarmConnections,
 };
 use tandem::failover::{FailoverMachine, Order, OrderFailure, OrderResult, Policy};
+use tandem::metrics::Metrics;
 use tandem::monitor::{AccountReader, Dialer, Monitor, missing_privileges};
 use tandem::routing::{RoutingTable, Writer};
 use tandem::sandbox::{Sandbox, SandboxOptions};
@@ -460,8 +461,14 @@ async fn the_pair_fails_over_by_itself() {
     let (status, mut shown) = watch::channel(Arc::new(machine.status()));
     let journal = Arc::new(Journal::new(100, now));
     let probes = monitor.requests();
-    let outputs =
-        Outputs { routes, topology, status, journal: journal.clone(), probes: probes.clone() };
+    let outputs = Outputs {
+        routes,
+        topology,
+        status,
+        journal: journal.clone(),
+        metrics: Arc::new(Metrics::new(["m1", "m2"])),
+        probes: probes.clone(),
+    };
     let connections = rig.connections(&settings);
     let executor = Arc::new(SqlExecutor::new(connections.clone()));
     let keeping = tokio::spawn(connections.keep());
