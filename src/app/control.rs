@@ -78,11 +78,8 @@ impl Plane {
         let dialer = Dialer::new(&config.monitor);
         let warm = Arc::new(WarmConnections::new(servers.clone(), dialer.clone(), CONTROL_CONNECT));
         tasks.spawn(Arc::clone(&warm).keep());
-        let machine = FailoverMachine::new(
-            Policy::new(&config.monitor, &config.failover),
-            servers.clone(),
-            now,
-        );
+        let machine =
+            FailoverMachine::new(Policy::new(&config.monitor, &config.failover), servers, now);
         let (status_out, status) = watch::channel(Arc::new(machine.status()));
         let coordinator = Coordinator::new(
             machine,
