@@ -11,13 +11,14 @@ use tandem::coordinator::{
     Coordinator, Executor, Inputs, Journal, Outputs, SqlExecutor, Surroundings, WarmConnections,
 };
 use tandem::failover::{FailoverMachine, Order, OrderFailure, OrderResult, Policy};
+use tandem::metrics::Metrics;
 use tandem::monitor::{AccountReader, Dialer, Monitor, missing_privileges};
 use tandem::routing::{RoutingTable, Writer};
 use tandem::sandbox::{Sandbox, SandboxOptions};
 use tandem::topology::grants::Privilege;
 use tandem::topology::{
-    AccountPlugin, Facts, Observation, Outcome, ServerId, Term, TermStore, ThreadState, Topology,
-    UnreachableKind,
+    AccountPlugin, Facts, Flavor, Observation, Outcome, ServerId, Term, TermStore, ThreadState,
+    Topology, UnreachableKind,
 };
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -460,8 +461,14 @@ async fn the_pair_fails_over_by_itself() {
     let (status, mut shown) = watch::channel(Arc::new(machine.status()));
     let journal = Arc::new(Journal::new(100, now));
     let probes = monitor.requests();
-    let outputs =
-        Outputs { routes, topology, status, journal: journal.clone(), probes: probes.clone() };
+    let outputs = Outputs {
+        routes,
+        topology,
+        status,
+        journal: journal.clone(),
+        metrics: Arc::new(Metrics::new(["m1", "m2"])),
+        probes: probes.clone(),
+    };
     let connections = rig.connections(&settings);
     let executor = Arc::new(SqlExecutor::new(connections.clone()));
     let keeping = tokio::spawn(connections.keep());
@@ -593,4 +600,84 @@ async fn a_semi_synchronous_standby_catches_up_without_the_dead() {
     rig.sandbox.await_replication().await.expect("both threads run");
     executor.received_again(M2).await;
     assert_eq!(rig.value::<u8>(M2, "SELECT @@rpl_semi_sync_master_enabled").await, 1);
+}
+
+/// A name server that does not answer, for programs that it was told to: resolving a name without
+/// dots reads the file that `HOSTALIASES` names (hostname(7)), and this one never ends.
+struct HungResolver {
+    directory: tempfile::TempDir,
+    babbling: tokio::process::Child,
+}
+
+impl HungResolver {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipe = directory.path().join("aliases");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
+        // Open both ways, so that it need not wait for a reader and does not end with one.
+        let pipe = std::fs::File::options().read(true).write(true).open(pipe).expect("a pipe");
+        let babbling = tokio::process::Command::new("yes")
+            .arg("nobody nobody.invalid")
+            .stdout(pipe)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("yes");
+        Self { directory, babbling }
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let pipe = self.directory.path().join("aliases").display().to_string();
+        vec![("HOSTALIASES".to_owned(), pipe)]
+    }
+
+    async fn end(mut self) {
+        self.directory.close().expect("removed");
+        self.babbling.kill().await.expect("ended");
+    }
+}
+
+/// The old master's name does not resolve any more, and the standby's receiver hangs in that: the
+/// stop is not waited for by those who take over, but by who starts it again.
+#[tokio::test]
+async fn a_receiver_that_hangs_in_the_resolver_holds_up_no_failover() {
+    let resolver = HungResolver::start();
+    let options = SandboxOptions {
+        durable: false,
+        environment: resolver.environment(),
+        ..SandboxOptions::default()
+    };
+    let rig = Rig { sandbox: Sandbox::start(options).await.expect("a pair") };
+    let mut eyes = rig.watch();
+    let follow = match eyes.facts(M2, "m2 alive", |_| true).await.identity.flavor {
+        Flavor::MariaDb => "STOP SLAVE; CHANGE MASTER TO MASTER_HOST='gone'; START SLAVE",
+        Flavor::MySql => {
+            "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_HOST='gone'; START REPLICA"
+        }
+    };
+    for statement in follow.split("; ") {
+        rig.root(M2, statement).await;
+    }
+    let io = |facts: &Facts| facts.channels[0].io;
+    eyes.facts(M2, "connecting", |facts| io(facts) == ThreadState::Connecting).await;
+
+    let executor = rig.executor("here:1");
+    let stop = Order::StopReceiving { server: M2, source: M1 };
+    let began = Instant::now();
+    let stopped = executor.carry_out(&stop, around(1)).await;
+    println!("went on after {:?}", began.elapsed());
+    assert_eq!(stopped, OrderResult::Done);
+    let stopping = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'STOP %'";
+    assert_eq!(rig.value::<u8>(M2, stopping).await, 1, "the stop has not returned");
+    let promoted = executor.carry_out(&promote(M2, 0), around(1)).await;
+    assert_eq!(promoted, OrderResult::Promoted(Term(2)));
+
+    let start = Order::StartReceiving { server: M2, source: M1 };
+    let (started, ()) = tokio::join!(executor.carry_out(&start, around(1)), resolver.end());
+    assert_eq!(started, OrderResult::Done);
+    println!("stopped and started after {:?}", began.elapsed());
+    assert_eq!(rig.value::<u8>(M2, stopping).await, 0);
+    // It runs, though it gets nowhere. Had the start not waited, it would have ended with the stop.
+    let now = rig.watch().facts(M2, "m2 alive", |_| true).await;
+    assert_ne!(io(&now), ThreadState::No);
 }

@@ -9,7 +9,6 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::console_door::ConsoleDoor;
-use super::measuring;
 use super::{Handles, Sockets};
 use crate::config::{self, Config};
 use crate::console;
@@ -92,6 +91,7 @@ impl Plane {
                 topology: topology_out,
                 status: status_out,
                 journal: Arc::clone(&journal),
+                metrics: Arc::clone(&metrics),
                 probes: monitor.requests(),
             },
         );
@@ -115,7 +115,6 @@ impl Plane {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (workers, threads) = Workers::start(cores, &shared)?;
         let handles = Handles { routes, topology, status, journal, sessions: shared, metrics };
-        tasks.spawn(measuring::measure(handles.clone()));
         Ok(Self { handles, workers, threads, tasks, _monitor: monitor })
     }
 

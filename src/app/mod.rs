@@ -11,7 +11,6 @@
 
 mod console_door;
 mod control;
-mod measuring;
 
 use std::io;
 use std::sync::Arc;

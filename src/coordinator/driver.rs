@@ -10,9 +10,11 @@ use tracing::{error, info, warn};
 
 use super::executor::{Executor, Surroundings};
 use super::journal::Journal;
+use super::measuring;
 use crate::failover::{
     Action, Event, FailoverMachine, Order, OrderId, OrderResult, Status, Transition,
 };
+use crate::metrics::Metrics;
 use crate::monitor::ProbeRequests;
 use crate::routing::RoutingTable;
 use crate::topology::{
@@ -69,6 +71,8 @@ pub struct Outputs {
     pub status: watch::Sender<Arc<Status>>,
     /// What happened.
     pub journal: Arc<Journal>,
+    /// The same, as numbers.
+    pub metrics: Arc<Metrics>,
     /// Has servers probed at once.
     pub probes: ProbeRequests,
 }
@@ -102,6 +106,7 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
             tasks.spawn(carry_out(name, executor.clone(), orders, finish.clone()));
             lane
         };
+        measuring::published(&outputs.metrics, &outputs.routes.borrow());
         let lanes = machine.topology().servers().iter().map(lane).collect();
         Self { machine, executor, inputs, outputs, lanes, finished, tasks }
     }
@@ -111,7 +116,11 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
         while let Some(event) = self.next_event().await {
             let now = tokio::time::Instant::now().into_std();
             let again = match &event {
-                Event::Observed(observation) => self.senders_to(observation),
+                Event::Observed(observation) => {
+                    let servers = self.machine.topology().servers();
+                    measuring::observed(&self.outputs.metrics, servers, observation);
+                    self.senders_to(observation)
+                }
                 _ => Vec::new(),
             };
             let observed = matches!(event, Event::Observed(_));
@@ -183,12 +192,14 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
     fn act(&mut self, now: Instant, action: Action) {
         match action {
             Action::Publish(table) => {
+                measuring::published(&self.outputs.metrics, &table);
                 self.outputs.routes.send_replace(table);
             }
             Action::Run { id, order } => self.start(id, order),
             Action::Probe(server) => self.outputs.probes.probe_now(server),
             Action::Record(transition) => {
                 self.tell(&transition);
+                self.outputs.metrics.failover.transitioned(transition.from, transition.to);
                 self.outputs.journal.record(now, SystemTime::now(), transition);
             }
         }

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::config;
+use crate::metrics::encode;
 use crate::monitor::{Look, Monitor, Probe};
 use crate::routing::Writer;
 use crate::topology::{
@@ -104,6 +105,7 @@ struct Bench {
     topology: watch::Receiver<Arc<Topology>>,
     status: watch::Receiver<Arc<Status>>,
     journal: Arc<Journal>,
+    metrics: Arc<Metrics>,
     hands: Arc<Hands>,
     _monitor: Monitor,
 }
@@ -146,8 +148,15 @@ fn start(hands: Hands, deadline: Option<Duration>, steps: Vec<Vec<Action>>) -> B
         deadline: deadline.map(|d| now + d),
         told: told_to,
     };
-    let outputs =
-        Outputs { routes, topology, status, journal: journal.clone(), probes: monitor.requests() };
+    let metrics = Arc::new(Metrics::new(["m1", "m2"]));
+    let outputs = Outputs {
+        routes,
+        topology,
+        status,
+        journal: journal.clone(),
+        metrics: metrics.clone(),
+        probes: monitor.requests(),
+    };
     let inputs = Inputs { observations: observed, requests: requested };
     let coordinator = Coordinator::new(machine, hands.clone(), inputs, outputs);
     tokio::spawn(coordinator.run());
@@ -160,6 +169,7 @@ fn start(hands: Hands, deadline: Option<Duration>, steps: Vec<Vec<Action>>) -> B
         topology: picture,
         status: shown,
         journal,
+        metrics,
         hands,
         _monitor: monitor,
     }
@@ -219,6 +229,10 @@ impl Bench {
         self.observations.send(seen(server, outcome)).await.expect("the coordinator listens");
     }
 
+    fn samples(&self) -> Vec<String> {
+        encode(&self.metrics.registry).lines().map(str::to_owned).collect()
+    }
+
     async fn told(&mut self) -> Event {
         self.told.recv().await.expect("the machine is told").1
     }
@@ -233,6 +247,7 @@ async fn actions_are_carried_out_and_results_come_back() {
     let now = tokio::time::Instant::now().into_std();
     let mut table = RoutingTable::starting(servers(), now);
     table.generation = 7;
+    table.term = Term(5);
     table.writer = Writer::Active(M2);
     let transition = Transition {
         from: "steady",
@@ -257,6 +272,15 @@ async fn actions_are_carried_out_and_results_come_back() {
     assert_eq!(bench.journal.rows_after(0)[0].transition, transition);
     assert_eq!(bench.topology.borrow().seen(M1).failures, 1);
     bench.status.wait_for(|status| status.generation == 2).await.expect("both steps are shown");
+    let samples = bench.samples();
+    for sample in [
+        "tandem_failover_term 5",
+        "tandem_failover_generation 7",
+        "tandem_failover_active{server=\"m2\"} 1",
+        "tandem_failover_transitions_total{from=\"steady\",to=\"holding\"} 1",
+    ] {
+        assert!(samples.iter().any(|line| line == sample), "{sample}: {samples:#?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -359,4 +383,41 @@ async fn a_master_that_receives_again_is_noticed() {
     bench.observe(M1, alive(11, 12, ThreadState::Yes)).await;
     bench.hands.errand_done.notified().await;
     assert_eq!(*bench.hands.received_again.lock().expect("free"), [M2]);
+}
+
+/// Nobody looks at the picture between two of them.
+#[tokio::test(start_paused = true)]
+async fn every_probe_is_counted_and_nothing_else() {
+    let mut bench = start(Hands::default(), None, vec![]);
+    let reported = Observation { source: Source::Session, ..seen(M1, refused()) };
+    for observation in [
+        seen(M1, alive(11, 12, ThreadState::Yes)),
+        seen(M1, refused()),
+        seen(M1, refused()),
+        seen(M2, alive(12, 11, ThreadState::Yes)),
+        reported,
+    ] {
+        bench.observations.send(observation).await.expect("the coordinator listens");
+    }
+    for _ in 0..5 {
+        bench.told().await;
+    }
+    let counted: Vec<String> = bench
+        .samples()
+        .into_iter()
+        .filter_map(|line| line.strip_prefix("tandem_monitor_").map(str::to_owned))
+        .filter(|line| line.starts_with("probes_total") || line.starts_with("server_up"))
+        .collect();
+    let mut counted: Vec<&str> = counted.iter().map(String::as_str).collect();
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            "probes_total{server=\"m1\",outcome=\"alive\"} 1",
+            "probes_total{server=\"m1\",outcome=\"refused\"} 2",
+            "probes_total{server=\"m2\",outcome=\"alive\"} 1",
+            "server_up{server=\"m1\"} 0",
+            "server_up{server=\"m2\"} 1",
+        ]
+    );
 }

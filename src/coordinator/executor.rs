@@ -12,7 +12,7 @@ use super::catch_up::catch_up;
 use super::failure::{failure, not_connected};
 use super::fence::fence;
 use super::promotion::{Decision, open, promote};
-use super::receiving::{Sender, start_receiving, stop_receiving};
+use super::receiving::{Receiver, Sender, Stops, start_receiving, stop_receiving};
 use super::semi_sync::{Switch, release_applier, restore};
 use super::warm::WarmConnections;
 use crate::failover::{Order, OrderFailure, OrderResult};
@@ -71,6 +71,8 @@ pub struct SqlExecutor {
     decided_by: String,
     /// Masters that go on asynchronously, and by which switch.
     asynchronous: Mutex<HashMap<ServerId, Switch>>,
+    /// By server.
+    stops: Vec<Stops>,
 }
 
 /// `lock_wait_timeout` is 2 s; the statement is given a little more to answer.
@@ -95,15 +97,18 @@ impl SqlExecutor {
     /// An executor whose decisions are signed `decided_by`.
     #[must_use]
     pub fn signed(connections: Arc<WarmConnections>, decided_by: String) -> Self {
-        Self { connections, decided_by, asynchronous: Mutex::default() }
+        let stops = connections.servers().iter().map(|_| Stops::default()).collect();
+        Self { connections, decided_by, asynchronous: Mutex::default(), stops }
     }
 
+    /// Comes back with a connection for the next order: one that still carries a statement is not.
     async fn run(
         &self,
-        connection: &mut Connection,
+        mut connection: Connection,
         order: &Order,
         around: &Surroundings,
-    ) -> Result<OrderResult, OrderFailure> {
+    ) -> Result<(OrderResult, Connection), OrderFailure> {
+        let stops = &self.stops[order.server().index()];
         let servers = self.connections.servers();
         let from = |source: ServerId| Sender {
             server_id: around.source_server_id,
@@ -112,22 +117,23 @@ impl SqlExecutor {
         match order {
             Order::Fence { server } => {
                 let name = servers.name(*server);
-                let switch = fence(connection, name, around.peers_answer).await?;
+                let switch = fence(&mut connection, name, around.peers_answer).await?;
                 self.remember(*server, switch);
             }
             Order::CatchUp { server, timeout } => {
                 let name = servers.name(*server);
-                let released = release_applier(connection, name, around.peers_answer).await;
-                let refused = |error| failure(error, connection, Privilege::SemiSync);
-                let switch = released.map_err(refused)?;
+                let released = release_applier(&mut connection, name, around.peers_answer).await;
+                let switch =
+                    released.map_err(|error| failure(error, &connection, Privilege::SemiSync))?;
                 self.remember(*server, switch);
-                catch_up(connection, *timeout).await?;
+                catch_up(&mut connection, *timeout).await?;
             }
-            Order::StopReceiving { source, .. } => {
-                stop_receiving(connection, from(*source)).await?;
+            Order::StopReceiving { server, source } => {
+                let receiver = Receiver { id: *server, connections: &self.connections, stops };
+                connection = stop_receiving(connection, receiver, from(*source)).await?;
             }
             Order::StartReceiving { source, .. } => {
-                start_receiving(connection, from(*source)).await?;
+                start_receiving(&mut connection, stops, from(*source)).await?;
             }
             Order::Promote { server, seen, reason } => {
                 let decision = Decision {
@@ -136,18 +142,20 @@ impl SqlExecutor {
                     reason,
                     decided_by: &self.decided_by,
                 };
-                let (result, switch) = promote(connection, decision, around.peers_answer).await?;
+                let (result, switch) =
+                    promote(&mut connection, decision, around.peers_answer).await?;
                 self.remember(*server, switch);
-                return Ok(result);
+                return Ok((result, connection));
             }
             Order::Open { server, term } => {
                 let name = servers.name(*server);
-                let (result, switch) = open(connection, name, *term, around.peers_answer).await?;
+                let (result, switch) =
+                    open(&mut connection, name, *term, around.peers_answer).await?;
                 self.remember(*server, switch);
-                return Ok(result);
+                return Ok((result, connection));
             }
         }
-        Ok(OrderResult::Done)
+        Ok((OrderResult::Done, connection))
     }
 
     fn remember(&self, server: ServerId, switch: Option<Switch>) {
@@ -174,15 +182,15 @@ fn bound(order: &Order) -> Duration {
 impl Executor for SqlExecutor {
     async fn carry_out(&self, order: &Order, surroundings: Surroundings) -> OrderResult {
         let server = order.server();
-        let mut connection = match self.connections.take(server).await {
+        let connection = match self.connections.take(server).await {
             Ok(connection) => connection,
             Err(error) => {
                 return OrderResult::Failed(not_connected(error, self.connections.user()));
             }
         };
         let within = bound(order);
-        match timeout(within, self.run(&mut connection, order, &surroundings)).await {
-            Ok(Ok(result)) => {
+        match timeout(within, self.run(connection, order, &surroundings)).await {
+            Ok(Ok((result, connection))) => {
                 self.connections.give_back(server, connection);
                 result
             }

@@ -1,6 +1,6 @@
-//! What happened, for people: the last transitions, and how many there were of each kind.
+//! What happened, for people: the last transitions.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -19,7 +19,7 @@ pub struct JournalRow {
     pub transition: Transition,
 }
 
-/// The last transitions: written by the coordinator, read by the console and the metrics.
+/// The last transitions: written by the coordinator, read by whoever shows them.
 #[derive(Debug)]
 pub struct Journal {
     began: Instant,
@@ -31,7 +31,6 @@ pub struct Journal {
 struct Pages {
     rows: VecDeque<JournalRow>,
     written: u64,
-    counts: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Journal {
@@ -46,7 +45,6 @@ impl Journal {
         let since = now.saturating_duration_since(self.began).as_millis();
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.written += 1;
-        *pages.counts.entry((transition.from, transition.to)).or_default() += 1;
         let row = JournalRow {
             number: pages.written,
             at,
@@ -65,12 +63,6 @@ impl Journal {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.rows.iter().filter(|row| row.number > after).cloned().collect()
     }
-
-    /// How often each `(from, to)` happened since the start, for a counter.
-    #[must_use]
-    pub fn counts(&self) -> BTreeMap<(&'static str, &'static str), u64> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
-    }
 }
 
 #[cfg(test)]
@@ -80,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_go_and_the_counts_stay() {
+    fn the_oldest_go() {
         let began = Instant::now();
         let journal = Journal::new(2, began);
         for (ms, to) in [(1, "holding"), (5, "steady"), (9, "holding")] {
@@ -92,6 +84,5 @@ mod tests {
         let seen: Vec<_> = rows.iter().map(|row| (row.number, row.monotonic_ms)).collect();
         assert_eq!(seen, [(2, 5), (3, 9)]);
         assert_eq!(journal.rows_after(2).len(), 1);
-        assert_eq!(journal.counts()[&("somewhere", "holding")], 2);
     }
 }

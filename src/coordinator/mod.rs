@@ -21,6 +21,7 @@ mod executor;
 mod failure;
 mod fence;
 mod journal;
+mod measuring;
 mod promotion;
 mod receiving;
 mod semi_sync;

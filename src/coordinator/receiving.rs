@@ -9,18 +9,49 @@
 //! a transaction: the survivor's status said "has read all relay log", every complete GTID was
 //! executed, and yet a transaction with four modified rows stayed open on it, until the applier was
 //! restarted; on an idle pair both positions are equal, and nothing is restarted.
+//!
+//! A receiver that resolves its master's name cannot be interrupted: with a resolver that did not
+//! answer `STOP SLAVE IO_THREAD` took 9.5 s. (In `connect()` and in the login it can: MariaDB 10.11
+//! stopped at once, with an address that swallowed packets and with one that accepted and was
+//! silent.) Such a receiver receives nothing, nor will it: both families set the flag that ends it
+//! before they wait for it, and look at the flag before they read an event and once more before
+//! they write it to the relay log (`terminate_slave_threads` and `handle_slave_io` in their
+//! sources). So nobody waits for a stop whose receiver is seen `Connecting`. It finishes by itself,
+//! on its own connection, and only a start waits for it: it would find the receiver still there.
+//! Half a transaction must wait as well, because the server stops and starts one thread at a time.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::RwLock;
+use tokio::task::JoinError;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
 use super::catch_up::{catch_up, read_status};
 use super::failure::failure;
+use super::warm::WarmConnections;
 use crate::failover::OrderFailure;
 use crate::monitor::{Answers, Columns, Connection, ReplicationChannel};
 use crate::topology::grants::Privilege;
-use crate::topology::{Dialect, Flavor, ServerAddress, ThreadState};
+use crate::topology::{Dialect, Flavor, ServerAddress, ServerId, ThreadState};
 
 /// What arrived while the receiver was being stopped is little.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
+
+/// After this a stop may hang: others return within a few milliseconds.
+const MAY_HANG_AFTER: Duration = Duration::from_millis(100);
+
+/// The stops that run on one server: each holds this shared, until the server has answered it.
+pub(super) type Stops = Arc<RwLock<()>>;
+
+/// The server whose receivers are stopped or started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Receiver<'a> {
+    pub(super) id: ServerId,
+    pub(super) connections: &'a WarmConnections,
+    pub(super) stops: &'a Stops,
+}
 
 /// A master as the receiver's status names it.
 #[derive(Clone, Copy, Debug)]
@@ -50,33 +81,37 @@ impl Sender<'_> {
 }
 
 /// Stops receiving from that master, executes what is left, and clears away half a transaction.
+/// Returns a connection to go on with.
 pub(super) async fn stop_receiving(
-    connection: &mut Connection,
+    mut connection: Connection,
+    receiver: Receiver<'_>,
     source: Sender<'_>,
-) -> Result<(), OrderFailure> {
-    let (_, channels) = read_status(connection).await?;
+) -> Result<Connection, OrderFailure> {
+    let (_, channels) = read_status(&mut connection).await?;
     let only = channels.len() == 1;
     let ours: Vec<_> = channels.into_iter().filter(|status| source.is_source_of(status)).collect();
+    if ours.is_empty() {
+        return Ok(connection);
+    }
     let dialect = connection.dialect();
     if dialect.flavor == Flavor::MariaDb && only {
-        end_acknowledging(connection).await?;
+        end_acknowledging(&mut connection).await?;
     }
     for status in ours.iter().filter(|status| status.channel.io != ThreadState::No) {
-        run(connection, &thread(dialect, "STOP", "IO_THREAD", &status.channel.name)).await?;
+        let name = &status.channel.name;
+        let statement = thread(dialect, "STOP", "IO_THREAD", name);
+        connection = receiver.stop(connection, statement, name).await?;
     }
-    if ours.is_empty() {
-        return Ok(());
-    }
-    catch_up(connection, DRAIN_WITHIN).await?;
-    let (_, channels) = read_status(connection).await?;
+    catch_up(&mut connection, DRAIN_WITHIN).await?;
+    let (_, channels) = read_status(&mut connection).await?;
     for status in channels.iter().filter(|status| source.is_source_of(status)) {
         if status.channel.uses_gtid && status.received_position != status.executed_position {
             let name = &status.channel.name;
-            run(connection, &thread(dialect, "STOP", "SQL_THREAD", name)).await?;
-            run(connection, &thread(dialect, "START", "SQL_THREAD", name)).await?;
+            run(&mut connection, &thread(dialect, "STOP", "SQL_THREAD", name)).await?;
+            run(&mut connection, &thread(dialect, "START", "SQL_THREAD", name)).await?;
         }
     }
-    Ok(())
+    Ok(connection)
 }
 
 /// Ends the one receiver of a semi-synchronous MariaDB. Left to STOP SLAVE it logs in to its master
@@ -106,8 +141,10 @@ const KILL_AGAIN: Duration = Duration::from_millis(5);
 /// Receives from that master again.
 pub(super) async fn start_receiving(
     connection: &mut Connection,
+    stops: &Stops,
     source: Sender<'_>,
 ) -> Result<(), OrderFailure> {
+    let _all_finished = stops.write().await;
     let (_, channels) = read_status(connection).await?;
     let dialect = connection.dialect();
     let stopped = |status: &&ReplicationChannel| {
@@ -117,6 +154,53 @@ pub(super) async fn start_receiving(
         run(connection, &thread(dialect, "START", "IO_THREAD", &status.channel.name)).await?;
     }
     Ok(())
+}
+
+impl Receiver<'_> {
+    /// Stops the receiver of `channel`, and waits for that unless it is merely connecting. Returns a
+    /// connection that is free.
+    async fn stop(
+        self,
+        mut connection: Connection,
+        statement: String,
+        channel: &str,
+    ) -> Result<Connection, OrderFailure> {
+        let running = Arc::clone(self.stops).read_owned().await;
+        // A task, so that the statement outlives this order.
+        let mut stopping = tokio::spawn(async move {
+            let stopped = run(&mut connection, &statement).await;
+            drop(running);
+            stopped.map(|()| connection)
+        });
+        if let Ok(stopped) = timeout(MAY_HANG_AFTER, &mut stopping).await {
+            return joined(stopped);
+        }
+        let other = tokio::select! {
+            stopped = &mut stopping => return joined(stopped),
+            Some(other) = self.while_connecting(channel) => other,
+        };
+        let server = self.connections.servers().name(self.id).to_owned();
+        info!(server, channel, "the receiver ends when its attempt to connect does");
+        tokio::spawn(async move {
+            if let Err(error) = joined(stopping.await) {
+                warn!(server, %error, "the receiver was not stopped");
+            }
+        });
+        Ok(other)
+    }
+
+    /// Another connection, if it sees that the receiver of `channel` is connecting.
+    async fn while_connecting(self, channel: &str) -> Option<Connection> {
+        let mut other = self.connections.take(self.id).await.ok()?;
+        let (_, channels) = read_status(&mut other).await.ok()?;
+        let status = channels.iter().find(|status| status.channel.name == channel)?;
+        (status.channel.io == ThreadState::Connecting).then_some(other)
+    }
+}
+
+/// The task is never aborted, so that it can only have panicked.
+fn joined<T>(ended: Result<T, JoinError>) -> T {
+    ended.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 async fn run(connection: &mut Connection, statement: &str) -> Result<(), OrderFailure> {

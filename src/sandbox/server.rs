@@ -24,12 +24,19 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two tries to log in to a server that is starting. It does not say when it is ready.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 
+/// How a server is started.
+#[derive(Debug)]
+pub(super) struct Invocation {
+    pub(super) binaries: ServerBinaries,
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: Vec<(String, String)>,
+}
+
 /// A server process, and the means to hurt it.
 #[derive(Debug)]
 pub struct SandboxServer {
     name: String,
-    binaries: ServerBinaries,
-    arguments: Vec<String>,
+    invocation: Invocation,
     directory: PathBuf,
     port: ReservedPort,
     forwarder: Option<Forwarder>,
@@ -41,8 +48,7 @@ impl SandboxServer {
     /// A server in `directory`, which holds its data already; not started yet.
     pub(super) fn new(
         name: String,
-        binaries: ServerBinaries,
-        arguments: Vec<String>,
+        invocation: Invocation,
         directory: PathBuf,
         port: ReservedPort,
     ) -> Result<Self, SandboxError> {
@@ -51,7 +57,7 @@ impl SandboxServer {
         if socket.as_os_str().len() > 107 {
             return Err(SandboxError::PathTooLong(socket));
         }
-        Ok(Self { name, binaries, arguments, directory, port, forwarder: None, process: None })
+        Ok(Self { name, invocation, directory, port, forwarder: None, process: None })
     }
 
     /// `m1` for the first master.
@@ -216,11 +222,12 @@ impl SandboxServer {
             .append(true)
             .open(self.directory.join("error.log"))
             .map_err(SandboxError::io("open the server's log"))?;
-        let process = self
-            .binaries
+        let Invocation { binaries, arguments, environment } = &self.invocation;
+        let process = binaries
             .command()
             .arg(datadir::defaults_file(&self.directory.join("my.cnf")))
-            .args(&self.arguments)
+            .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             // Out of reach of the terminal's Ctrl-C: its owner decides when it ends.
             .process_group(0)
             .stdin(Stdio::null())

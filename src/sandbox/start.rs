@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::port::ReservedPort;
+use super::server::Invocation;
 use super::settings::{Place, Shared};
 use super::watchdog::Watchdog;
 use super::{SandboxError, SandboxServer, ServerBinaries, datadir, settings};
@@ -38,6 +39,8 @@ pub struct SandboxOptions {
     pub forwarders: bool,
     /// Further arguments for every server.
     pub arguments: Vec<String>,
+    /// Further variables of every server's environment.
+    pub environment: Vec<(String, String)>,
     /// Where to make the directory; `None` for the system's place for temporary files.
     pub parent: Option<PathBuf>,
     /// Who wants to hear how it goes.
@@ -53,6 +56,7 @@ impl Default for SandboxOptions {
             semi_sync: false,
             forwarders: false,
             arguments: Vec::new(),
+            environment: Vec::new(),
             parent: None,
             progress: None,
         }
@@ -247,9 +251,12 @@ impl Sandbox {
                 .and_then(|()| std::fs::write(directory.join("my.cnf"), text))
                 .map_err(SandboxError::io(format!("write {name}'s my.cnf")))?;
             directories.push(directory.clone());
-            let arguments = options.arguments.clone();
-            let binaries = self.binaries.clone();
-            self.servers.push(SandboxServer::new(name, binaries, arguments, directory, port)?);
+            let invocation = Invocation {
+                binaries: self.binaries.clone(),
+                arguments: options.arguments.clone(),
+                environment: options.environment.clone(),
+            };
+            self.servers.push(SandboxServer::new(name, invocation, directory, port)?);
         }
         spawn_blocking(move || {
             directories.iter().try_for_each(|directory| datadir::copy(&template, directory))?;
