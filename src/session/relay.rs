@@ -150,7 +150,9 @@ impl Relay {
                 if !self.make_statement_ready().await? {
                     return self.answer_unknown_statement().await;
                 }
-                continue; // it took a while: the table is looked at again
+                if self.shared.generation() > self.generation {
+                    continue; // it took a while
+                }
             }
             if let Err(error) = self.send().await? {
                 if self.current.command.is_silent() {

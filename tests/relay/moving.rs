@@ -225,7 +225,7 @@ async fn a_server_that_speaks_unasked_is_left() {
         client.query("SELECT 1").await;
         m1.expect_query("SELECT 1").await;
         let mut bytes = crate::fake_server::packets::numbered(1, &[ok(AUTOCOMMIT)]);
-        let unasked = crate::fake_server::packets::numbered(0, &[farewell.clone()]);
+        let unasked = crate::fake_server::packets::numbered(0, std::slice::from_ref(&farewell));
         if together {
             bytes.extend_from_slice(&unasked);
         }
