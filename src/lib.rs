@@ -2,7 +2,8 @@
 //!
 //! Two masters replicate to each other; applications point their DSN at Tandem, which forwards them
 //! to the active master and moves to the other one when it dies. The modules in the order of their
-//! rows; a module uses only rows above its own (`tests/architecture.rs` holds the table):
+//! rows; a module uses only rows above its own (`tests/architecture.rs` holds the table, and
+//! `ARCHITECTURE.md` says where a byte goes):
 //!
 //! | row | module | what it is for |
 //! |---|---|---|
@@ -13,13 +14,16 @@
 //! | 2 | [`routing`] | who takes writes, or why nobody does |
 //! | 3 | [`failover`] | the decision: a pure machine |
 //! | 3 | [`logging`] | where log events go |
-//! | 6 | [`console`] | the admin console: any MySQL client |
-//! | 6 | [`http`] | metrics, health, status and a page for people |
-//! | 7 | [`cli`] | the command line, as data |
+//! | 4 | [`session`] | one client session, one task |
 //! | 4 | [`monitor`] | looks at the servers |
 //! | 4 | [`pair`] | makes servers slaves of each other |
 //! | 5 | [`coordinator`] | drives the machine, carries out its orders as SQL |
-//! | 6 | [`sandbox`] | real servers in a private directory, for the demo, tests and benches |
+//! | 5 | [`listener`] | accepts clients, places them on workers |
+//! | 6 | [`console`] | the admin console: any MySQL client |
+//! | 6 | [`http`] | metrics, health, status and a page for people |
+//! | 6 | [`sandbox`] | real servers in a private directory, for the demo, tests and drills |
+//! | 7 | [`app`] | the whole proxy, wired together |
+//! | 7 | [`cli`] | the command line, as data |
 //! | 8 | [`demo`] | a failover of real servers, shown and accounted for |
 
 pub mod app;
