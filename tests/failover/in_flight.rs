@@ -4,7 +4,7 @@ use mysql_async::prelude::*;
 use tandem::sandbox::SandboxOptions;
 use tandem::session::Activity;
 
-use crate::patience::{ask, await_activity, await_statement, is_closed, told, within};
+use crate::patience::{ask, await_activity, await_statement, eventually, is_closed, told, within};
 use crate::support::Stack;
 
 /// Keeps m1 busy for longer than it lives, and is answered at once by m2.
@@ -169,7 +169,8 @@ async fn a_semi_synchronous_survivor_does_not_wait_for_the_dead() {
         .expect("made");
     // Something to catch up with when m1 dies: acknowledged, and not applied yet.
     let mut lock = stack.sandbox.server(1).root_connection().await.expect("root's login");
-    lock.query_drop("LOCK TABLES app.t READ").await.expect("locked");
+    eventually("m2 has the table", async || lock.query_drop("LOCK TABLES app.t READ").await.ok())
+        .await;
     for a in 0..20 {
         client.query_drop(format!("INSERT INTO t (a) VALUES ({a})")).await.expect("acknowledged");
     }
