@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::policy::Policy;
-use crate::topology::{Facts, Observation, Outcome, ServerId, Term};
+use crate::topology::{Facts, Observation, Outcome, ServerId, Term, UnreachableKind};
 
 /// `uptime` is given in whole seconds, and a look takes time.
 const UPTIME_BLUR: Duration = Duration::from_millis(1500);
@@ -21,6 +21,8 @@ struct Entry {
     ordered: Option<(Instant, bool)>,
     /// The last look that found it open.
     open: Option<Open>,
+    /// When it last refused a connection.
+    refused: Option<Instant>,
     /// Since when it is closed, under which term.
     closed: Option<(Instant, Term)>,
 }
@@ -59,10 +61,13 @@ impl Closed {
 impl Writability {
     /// Takes a probe in that was answered under `term`.
     pub(super) fn record(&mut self, look: &Observation, term: Term) {
+        let entry = self.0.entry(look.server).or_default();
+        if let Outcome::Unreachable { kind: UnreachableKind::Refused, .. } = &look.outcome {
+            entry.refused = Some(look.at);
+        }
         let Outcome::Alive(facts) = &look.outcome else {
             return;
         };
-        let entry = self.0.entry(look.server).or_default();
         let began = look.at.checked_sub(look.took).unwrap_or(look.at);
         entry.looked = Some((began, facts.read_only));
         if facts.read_only {
@@ -114,8 +119,12 @@ impl Writability {
         let uptime = facts.map_or(Duration::ZERO, |facts| facts.uptime);
         let why = match entry.open.filter(|open| open.term == term) {
             Some(open) => {
-                let expected = open.uptime + since.saturating_duration_since(open.at);
-                if uptime < open.uptime || uptime + UPTIME_BLUR < expected {
+                let passed = since.saturating_duration_since(open.at);
+                // One that had just started cannot be told from one that starts again by its
+                // uptime alone; that nobody listened in between tells them apart.
+                let refused = entry.refused.is_some_and(|at| at > open.at);
+                let young = refused && uptime <= passed + UPTIME_BLUR;
+                if uptime < open.uptime || uptime + UPTIME_BLUR < open.uptime + passed || young {
                     Closed::ByRestart
                 } else {
                     Closed::BySomebody
