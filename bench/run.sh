@@ -266,7 +266,7 @@ measure_load() { # ROUND TEST PATH
   local round=$1 test=$2 path=$3 kind clients via=$3 proxy before after did time average high pinned=()
   [[ $test =~ ^(ps|rw|conn|big)([0-9]*)(p?)$ ]]
   kind=${BASH_REMATCH[1]} clients=${BASH_REMATCH[2]}
-  [ "$path${BASH_REMATCH[3]}" != tandemp ] || via=tandem-pinned
+  [ "$path${BASH_REMATCH[3]}" != tandemp ] || via='tandem-pinned'
   proxy=${pid[$via]}
   if [ -n "${BASH_REMATCH[3]}" ]; then
     pinned=(taskset -c 0)
