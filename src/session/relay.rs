@@ -227,7 +227,11 @@ impl Relay {
                         if matches!(verdict, Verdict::RunAgain | Verdict::RolledBack) {
                             return self.gone_in_flight(true).await;
                         }
-                        // Only the old master knows. It is fenced, not dead: it may well say.
+                        // Only the old master knows. If it spoke of late it is fenced, not dead, and
+                        // may well say; one that was silent all the while is not waited for again.
+                        if !self.entry.has_heard_of_late(self.shared.registry.tick()) {
+                            return self.gone_in_flight(true).await;
+                        }
                         superseded = true;
                     }
                 }
