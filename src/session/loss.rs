@@ -19,7 +19,8 @@ use crate::topology::ServerId;
 use crate::wire::{Capabilities, Command, Header, OkPacket, put_packet};
 
 impl Relay {
-    /// A fenced master refused the command, which proves that it was not executed.
+    /// A fenced master refused the command, and it is one of those that are refused whole: it was not
+    /// executed.
     pub(super) async fn refused_by_fence(&mut self) -> Result<After, SessionEnd> {
         let Some(server) = self.backend.as_ref().map(|backend| backend.server) else {
             return Ok(After::Again);

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The relay carries commands one at a time and forwards answers unread. [`SessionState`] notes what
-//! the session becomes, so that it can be rebuilt elsewhere; [`verdict`](self) decides what becomes
-//! of a statement whose master went. Both are pure. What a session needs to know of the rest of the
+//! the session becomes, so that it can be rebuilt elsewhere; `verdict.rs` decides what becomes of a
+//! statement whose master went. Both are pure. What a session needs to know of the rest of the
 //! process is in [`Shared`]; what others may know of it is its [`Entry`] in the [`Registry`].
 //!
 //! Not here: who is active (the failover machine), and when a client may connect (the listener).
