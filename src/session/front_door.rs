@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::client::random_salt;
 use super::client_error::ClientError;
 use super::credential::{CACHING_SHA2, NATIVE};
+use super::learning::random_salt;
 use crate::wire::{
     AuthSwitch, Capabilities, Greeting, HandshakeResponse, PacketStream, Salt, Stream, StreamError,
     native_token_of_password, sha2_matches, sha2_stage2,

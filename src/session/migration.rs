@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 
 use super::backend::{Accepted, Backend, ConnectFailure};
-use super::client;
 use super::client_error::ClientError;
 use super::current::Held;
 use super::end::SessionEnd;
+use super::learning;
 use super::registry::Activity;
 use super::relay::Relay;
 use super::request::{KEPT, Request};
@@ -383,7 +383,7 @@ impl Relay {
         let ahead = std::mem::take(self.request.bytes_mut());
         let mut packets = PacketStream::resume(&mut self.client, ahead);
         packets.set_seq(seq.wrapping_add(1));
-        let learnt = client::learn_anew(&mut packets, &self.shared, &change.user, flavor).await;
+        let learnt = learning::learn_anew(&mut packets, &self.shared, &change.user, flavor).await;
         let next_seq = packets.next_seq();
         let (_, ahead) = packets.into_parts();
         self.request = Request::new(ahead);
