@@ -25,8 +25,12 @@ pub(super) async fn log_in(
     }
     let mut plugin = login.credential.plugin(&greeting.plugin).to_owned();
     let mut salt = greeting.salt;
+    let mut capabilities = capabilities_towards(greeting, login);
+    if packets.get_ref().is_tls() {
+        capabilities = capabilities.with(Capabilities::SSL);
+    }
     let response = HandshakeResponse {
-        capabilities: capabilities_towards(greeting, login),
+        capabilities,
         max_packet: login.max_packet,
         collation: login.collation,
         user: login.user.clone(),
@@ -105,7 +109,7 @@ async fn sha2_goes_on(
 
 /// What the master is told: what the client can, each hop's own bits, and session tracking, which
 /// Tandem wants for itself.
-fn capabilities_towards(greeting: &Greeting, login: &Login) -> Capabilities {
+pub(super) fn capabilities_towards(greeting: &Greeting, login: &Login) -> Capabilities {
     let own = Capabilities::PROTOCOL_41
         | Capabilities::SECURE_CONNECTION
         | Capabilities::TRANSACTIONS

@@ -6,10 +6,14 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::answering::log_in;
+use super::answering::{capabilities_towards, log_in};
 use super::login::Login;
+use crate::tls::{MasterTls, TlsFailure};
 use crate::topology::{Server, ServerAddress, ServerId, UnreachableKind};
-use crate::wire::{Greeting, OkPacket, PacketStream, StatusFlags, Stream, StreamError};
+use crate::wire::{
+    Capabilities, Greeting, HandshakeResponse, OkPacket, PacketStream, StatusFlags, Stream,
+    StreamError,
+};
 
 /// A connection to a master.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub(super) enum ConnectFailure {
     /// It wants something of the login that Tandem cannot give, or offers less than the client has
     /// been promised.
     Unsupported(String),
+    /// The connection is not encrypted as `[server_tls]` wants it, or the master not proven to be it.
+    NotTrusted(String),
     /// It is not the active one any more.
     Replaced(String),
 }
@@ -58,6 +64,15 @@ impl From<StreamError> for ConnectFailure {
             StreamError::Io(error) => Self::Unreachable(kind_of(&error), error.to_string()),
             StreamError::Closed => Self::Unreachable(UnreachableKind::Reset, error.to_string()),
             StreamError::Malformed(malformed) => Self::Unsupported(malformed.to_string()),
+        }
+    }
+}
+
+impl From<TlsFailure> for ConnectFailure {
+    fn from(failure: TlsFailure) -> Self {
+        match failure {
+            TlsFailure::Broken { kind, reason } => Self::Unreachable(kind_of(&kind.into()), reason),
+            failure => Self::NotTrusted(failure.to_string()),
         }
     }
 }
@@ -80,11 +95,13 @@ impl Backend {
         server: &Server,
         login: &Login,
         number: u64,
+        tls: &MasterTls,
         timeout: Duration,
     ) -> Result<Accepted, ConnectFailure> {
         let attempt = async {
             let mut packets = PacketStream::new(dial(&server.address).await?);
             let greeting = read_greeting(&mut packets).await?;
+            let mut packets = encrypt(packets, &greeting, login, &server.address, tls).await?;
             let ok = log_in(&mut packets, &greeting, login).await?;
             Ok::<_, ConnectFailure>((packets, greeting, ok))
         };
@@ -110,6 +127,33 @@ impl Backend {
         };
         Ok(Accepted { backend, ok, status })
     }
+}
+
+/// Goes over to TLS, if that is wanted.
+async fn encrypt(
+    mut packets: PacketStream<Stream>,
+    greeting: &Greeting,
+    login: &Login,
+    address: &ServerAddress,
+    tls: &MasterTls,
+) -> Result<PacketStream<Stream>, ConnectFailure> {
+    let offered = greeting.capabilities.has(Capabilities::SSL);
+    if !tls.wanted(packets.get_ref(), offered)? {
+        return Ok(packets);
+    }
+    let capabilities = capabilities_towards(greeting, login);
+    let request = HandshakeResponse::ssl_request(capabilities, login.max_packet, login.collation);
+    packets.write(&request).await?;
+    let seq = packets.next_seq();
+    // A server says nothing before it has been asked, and what it says then is not for packets.
+    let (stream, _) = packets.into_parts();
+    let host = match address {
+        ServerAddress::Tcp { host, .. } => host,
+        ServerAddress::Unix(_) => "",
+    };
+    let mut packets = PacketStream::new(tls.shake_hands(stream, host).await?);
+    packets.set_seq(seq);
+    Ok(packets)
 }
 
 async fn dial(address: &ServerAddress) -> Result<Stream, ConnectFailure> {

@@ -5,7 +5,8 @@
 use super::client_error::ClientError;
 use super::credential::NATIVE;
 use super::end::SessionEnd;
-use super::learning::{Answer, LoginFailure, default_plugin, learn, random_salt};
+use super::greeting::{Greeted, greet};
+use super::learning::{Answer, Learnt, LoginFailure, default_plugin, learn, random_salt};
 use super::login::Login;
 use super::shared::Shared;
 use crate::topology::Identity;
@@ -13,42 +14,83 @@ use crate::wire::{
     Capabilities, Greeting, HandshakeResponse, PacketStream, Salt, StatusFlags, Stream, StreamError,
 };
 
+/// A client whose login has been heard; whether it may come in is not decided.
+pub(super) struct Heard {
+    pub(super) stream: Stream,
+    /// What it sent behind its login.
+    pub(super) ahead: Vec<u8>,
+    /// The sequence number of the answer.
+    pub(super) seq: u8,
+    pub(super) login: Login,
+    /// The salt that it answered last.
+    pub(super) salt: Salt,
+    /// SHA-256 of the certificate that it was shown.
+    pub(super) shown: Option<[u8; 32]>,
+}
+
 /// Greets a client and hears its login out, within `connect_timeout`.
 pub(super) async fn hear_login(
-    packets: &mut PacketStream<&mut Stream>,
+    stream: Stream,
     shared: &Shared,
     identity: &Identity,
     connection_id: u32,
-) -> Result<Login, SessionEnd> {
-    let hearing = async {
-        let salt = random_salt();
-        let greeting = greeting(identity, connection_id, salt);
-        packets.write(&greeting.to_payload()).await?;
-        let response = read_response(packets, greeting.capabilities).await?;
-        let plugin = response.plugin.clone().unwrap_or_else(|| NATIVE.to_owned());
-        let credential = {
-            let first = Answer { plugin, token: &response.token, salt };
-            learn(packets, shared, &response.user, first).await?
-        };
-        Ok(Login {
-            credential,
-            capabilities: response.capabilities & greeting.capabilities,
-            user: response.user,
-            collation: response.collation,
-            max_packet: response.max_packet,
-            schema: response.schema,
-            attributes: response.attributes,
-        })
-    };
-    let timeout = shared.connect_timeout;
-    let heard: Result<Login, LoginFailure> = match tokio::time::timeout(timeout, hearing).await {
+) -> Result<Heard, SessionEnd> {
+    let hearing = hear(stream, shared, identity, connection_id);
+    match tokio::time::timeout(shared.connect_timeout, hearing).await {
         Ok(heard) => heard,
-        Err(_) => return Err(SessionEnd::HandshakeTimeout),
-    };
-    match heard {
-        Ok(login) => Ok(login),
-        Err(failure) => Err(failure.tell(packets).await),
+        Err(_) => Err(SessionEnd::HandshakeTimeout),
     }
+}
+
+async fn hear(
+    stream: Stream,
+    shared: &Shared,
+    identity: &Identity,
+    connection_id: u32,
+) -> Result<Heard, SessionEnd> {
+    let salt = random_salt();
+    let offer = shared.offer(&stream);
+    let mut greeting = greeting(identity, connection_id, salt);
+    if offer.is_some() {
+        greeting.capabilities = greeting.capabilities.with(Capabilities::SSL);
+    }
+    let tls = offer.as_ref().map(|offer| &offer.clients);
+    let Greeted { packets, payload } = greet(stream, &greeting, tls)
+        .await
+        .map_err(|error| SessionEnd::TlsFailed(error.to_string()))?;
+    let seq = packets.next_seq();
+    let (mut stream, ahead) = packets.into_parts();
+    let shown = offer.as_ref().filter(|_| stream.is_tls()).map(|offer| offer.fingerprint);
+    let insecure = offer.is_some_and(|offer| offer.required) && !stream.is_secure();
+    let mut packets = PacketStream::resume(&mut stream, ahead);
+    packets.set_seq(seq);
+    let learning = async {
+        let response = parse(&payload?, greeting.capabilities)?;
+        if insecure {
+            return Err(LoginFailure::Told(ClientError::InsecureTransport));
+        }
+        let plugin = response.plugin.clone().unwrap_or_else(|| NATIVE.to_owned());
+        let first = Answer { plugin, token: &response.token, salt };
+        let learnt = learn(&mut packets, shared, &response.user, first).await?;
+        Ok((response, learnt))
+    };
+    let (response, Learnt { credential, salt }) = match learning.await {
+        Ok(learnt) => learnt,
+        Err(failure) => return Err(failure.tell(&mut packets).await),
+    };
+    let seq = packets.next_seq();
+    let (_, ahead) = packets.into_parts();
+    let login = Login {
+        credential,
+        // TLS is each hop's own.
+        capabilities: (response.capabilities & greeting.capabilities).without(Capabilities::SSL),
+        user: response.user,
+        collation: response.collation,
+        max_packet: response.max_packet,
+        schema: response.schema,
+        attributes: response.attributes,
+    };
+    Ok(Heard { stream, ahead, seq, login, salt, shown })
 }
 
 fn greeting(identity: &Identity, connection_id: u32, salt: Salt) -> Greeting {
@@ -69,14 +111,13 @@ fn greeting(identity: &Identity, connection_id: u32, salt: Salt) -> Greeting {
     }
 }
 
-async fn read_response(
-    packets: &mut PacketStream<&mut Stream>,
-    offered: Capabilities,
-) -> Result<HandshakeResponse, LoginFailure> {
-    let payload = packets.read().await?;
-    if HandshakeResponse::is_ssl_request(&payload) && !offered.has(Capabilities::SSL) {
-        let text = "this version of Tandem does not offer TLS".to_owned();
+fn parse(payload: &[u8], offered: Capabilities) -> Result<HandshakeResponse, LoginFailure> {
+    if HandshakeResponse::is_ssl_request(payload) {
+        let text = match offered.has(Capabilities::SSL) {
+            true => "TLS inside TLS".to_owned(),
+            false => "TLS was not offered".to_owned(),
+        };
         return Err(LoginFailure::Told(ClientError::BadHandshake(text)));
     }
-    HandshakeResponse::parse(&payload).map_err(|error| StreamError::from(error).into())
+    HandshakeResponse::parse(payload).map_err(|error| StreamError::from(error).into())
 }

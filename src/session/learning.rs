@@ -21,22 +21,23 @@ pub(super) async fn learn_anew(
     shared: &Shared,
     user: &[u8],
     flavor: Flavor,
-) -> Result<Credential, SessionEnd> {
+) -> Result<Learnt, SessionEnd> {
     let asking = async {
         let accounts = accounts_of(shared, user).await?;
         let plugin = preferred_plugin(&accounts, default_plugin(flavor));
         let salt = random_salt();
         let token = switch(packets, plugin, salt).await?;
         let answer = Answer { plugin: plugin.to_owned(), token: &token, salt };
-        learn_from(packets, shared, user, &accounts, answer).await
+        let credential = learn_from(packets, shared, user, &accounts, answer).await?;
+        Ok(Learnt { credential, salt })
     };
-    let asked: Result<Credential, LoginFailure> =
+    let asked: Result<Learnt, LoginFailure> =
         match tokio::time::timeout(shared.connect_timeout, asking).await {
             Ok(asked) => asked,
             Err(_) => return Err(SessionEnd::HandshakeTimeout),
         };
     match asked {
-        Ok(credential) => Ok(credential),
+        Ok(learnt) => Ok(learnt),
         Err(failure) => Err(failure.tell(packets).await),
     }
 }
@@ -45,6 +46,12 @@ pub(super) async fn learn_anew(
 pub(super) struct Answer<'a> {
     pub(super) plugin: String,
     pub(super) token: &'a [u8],
+    pub(super) salt: Salt,
+}
+
+/// What was learnt, and the salt that the client answered last.
+pub(super) struct Learnt {
+    pub(super) credential: Credential,
     pub(super) salt: Salt,
 }
 
@@ -143,21 +150,24 @@ pub(super) async fn learn(
     shared: &Shared,
     user: &[u8],
     first: Answer<'_>,
-) -> Result<Credential, LoginFailure> {
+) -> Result<Learnt, LoginFailure> {
+    let salt = first.salt;
     // A client without a password says so whatever the plugin.
     if first.token.is_empty() && matches!(first.plugin.as_str(), NATIVE | CACHING_SHA2) {
-        return Ok(Credential::Empty);
+        return Ok(Learnt { credential: Credential::Empty, salt });
     }
     let accounts = accounts_of(shared, user).await?;
     let known = if first.plugin == CACHING_SHA2 { CACHING_SHA2 } else { NATIVE };
     let wanted = preferred_plugin(&accounts, known);
     if wanted == first.plugin {
-        return learn_from(packets, shared, user, &accounts, first).await;
+        let credential = learn_from(packets, shared, user, &accounts, first).await?;
+        return Ok(Learnt { credential, salt });
     }
     let salt = random_salt();
     let token = switch(packets, wanted, salt).await?;
     let answer = Answer { plugin: wanted.to_owned(), token: &token, salt };
-    learn_from(packets, shared, user, &accounts, answer).await
+    let credential = learn_from(packets, shared, user, &accounts, answer).await?;
+    Ok(Learnt { credential, salt })
 }
 
 /// Asks the client to answer with another plugin.

@@ -26,6 +26,7 @@ mod effects;
 mod end;
 mod front_door;
 mod functions;
+mod greeting;
 mod idle;
 mod learning;
 mod login;

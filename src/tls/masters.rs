@@ -1,6 +1,7 @@
 //! TLS towards masters: whether a connection is encrypted, and with which checks.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
@@ -118,7 +119,7 @@ impl MasterTls {
         let name = match ServerName::try_from(host.to_owned()) {
             Ok(name) => name,
             // Where the name is not looked at, it need not be one.
-            Err(_) if self.mode < ServerTlsMode::VerifyIdentity => NAMELESS,
+            Err(_) if self.mode < ServerTlsMode::VerifyIdentity => Ipv4Addr::UNSPECIFIED.into(),
             Err(error) => return Err(self.certificate(format!("{host:?}: {error}"))),
         };
         let shaken = stream.connect_tls(name, Arc::clone(config)).await;
@@ -141,10 +142,6 @@ impl MasterTls {
         TlsFailure::Certificate { mode: self.mode.name(), reason }
     }
 }
-
-/// In the place of a host that is no name: RFC 2606 keeps it free.
-const NAMELESS: ServerName<'static> =
-    ServerName::IpAddress(rustls::pki_types::IpAddr::V4(rustls::pki_types::Ipv4Addr::from_octets()));
 
 fn verifier(settings: &ServerTls) -> Result<Arc<dyn ServerCertVerifier>, CertificateError> {
     let ca = settings.ca.as_deref().unwrap_or_else(|| std::path::Path::new(""));

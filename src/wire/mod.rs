@@ -27,8 +27,8 @@ mod rsa_key;
 mod stream;
 
 pub use auth::{
-    NativeSecret, SALT_LEN, Salt, native_token, native_token_of_password, sha2_matches,
-    sha2_stage2, sha2_token,
+    NativeSecret, SALT_LEN, Salt, certificate_proof, native_token, native_token_of_password,
+    sha2_matches, sha2_stage2, sha2_token,
 };
 pub use capabilities::Capabilities;
 pub use codec::{Cursor, Malformed, put_lenenc_bytes, put_lenenc_int};
@@ -36,7 +36,10 @@ pub use command::Command;
 pub use error_packet::{ErrorPacket, SqlState};
 pub use greeting::Greeting;
 pub use handshake_response::{AuthSwitch, ChangeUser, HandshakeResponse};
-pub use ok_packet::{OkPacket, SessionChange, SessionChanges, StatusFlags, strip_session_state};
+pub use ok_packet::{
+    OkPacket, SessionChange, SessionChanges, StatusFlags, strip_session_state,
+    with_certificate_proof,
+};
 pub use packet::{Header, MAX_PAYLOAD, put_packet};
 pub use packet_stream::{PacketStream, StreamError};
 pub use response_tracker::{Prepared, ResponseTracker, Step, Told};
