@@ -14,6 +14,7 @@
 //! | 2 | [`routing`] | who takes writes, or why nobody does |
 //! | 3 | [`failover`] | the decision: a pure machine |
 //! | 3 | [`logging`] | where log events go |
+//! | 3 | [`tls`] | certificates towards clients, trust in masters |
 //! | 4 | [`session`] | one client session, one task |
 //! | 4 | [`monitor`] | looks at the servers |
 //! | 4 | [`pair`] | makes servers slaves of each other |
@@ -42,5 +43,6 @@ pub mod pair;
 pub mod routing;
 pub mod sandbox;
 pub mod session;
+pub mod tls;
 pub mod topology;
 pub mod wire;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["wire", "topology", "metrics"],
     &["config", "routing"],
-    &["failover", "logging"],
+    &["failover", "logging", "tls"],
     &["session", "monitor", "pair"],
     &["coordinator", "listener"],
     &["console", "http", "sandbox"],

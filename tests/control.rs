@@ -63,7 +63,12 @@ impl Rig {
 
     fn watch(&self) -> Eyes {
         let (observations, seen) = mpsc::channel(64);
-        let monitor = Monitor::start(&self.sandbox.configured(), &self.settings(), &observations);
+        let monitor = Monitor::start(
+            &self.sandbox.configured(),
+            &self.settings(),
+            &Dialer::new(&self.settings()),
+            &observations,
+        );
         Eyes { monitor, seen }
     }
 
@@ -454,7 +459,7 @@ async fn the_pair_fails_over_by_itself() {
     let machine = FailoverMachine::new(Policy::new(&settings, &policy), servers.clone(), now);
     let (observations, observed) = mpsc::channel(64);
     let (_requests, requested) = mpsc::channel(1);
-    let monitor = Monitor::start(&servers, &settings, &observations);
+    let monitor = Monitor::start(&servers, &settings, &Dialer::new(&settings), &observations);
     let (routes, mut followed) =
         watch::channel(Arc::new(RoutingTable::starting(servers.clone(), now)));
     let (topology, _) = watch::channel(Arc::new(Topology::new(servers)));

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt as _, DuplexStream, copy_bidirectional, duplex};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Handles;
@@ -17,9 +18,13 @@ use crate::config::Admin;
 use crate::console::{self, SessionList, SessionRow};
 use crate::listener::Listener;
 use crate::session::{Activity, Admitted, admit};
+use crate::tls::Offer;
 use crate::wire::{
     Capabilities, Greeting, HandshakeResponse, PacketStream, Stream, StreamError, put_packet,
 };
+
+/// The present offer of TLS.
+type Offers = watch::Receiver<Option<Arc<Offer>>>;
 
 /// Bytes on their way between the client and the console.
 const PIPE: usize = 64 * 1024;
@@ -29,12 +34,18 @@ pub(super) struct ConsoleDoor {
     admin: Admin,
     timeout: Duration,
     handles: console::Handles,
+    offers: Offers,
     next: AtomicU32,
 }
 
 impl ConsoleDoor {
-    pub(super) fn new(admin: Admin, timeout: Duration, handles: console::Handles) -> Self {
-        Self { admin, timeout, handles, next: AtomicU32::new(1) }
+    pub(super) fn new(
+        admin: Admin,
+        timeout: Duration,
+        handles: console::Handles,
+        offers: Offers,
+    ) -> Self {
+        Self { admin, timeout, handles, offers, next: AtomicU32::new(1) }
     }
 
     /// Takes clients in until the process ends.
@@ -62,7 +73,8 @@ impl ConsoleDoor {
         let mut inner = PacketStream::new(near);
         let greeting = Greeting::parse(&inner.read().await?).map_err(StreamError::from)?;
         let (user, password) = (&self.admin.user, self.admin.password.reveal());
-        let admitted = admit(stream, &greeting, user, password, self.timeout).await?;
+        let tls = self.offers.borrow().as_ref().map(|offer| Arc::clone(&offer.console));
+        let admitted = admit(stream, &greeting, user, password, tls, self.timeout).await?;
         let Admitted { mut stream, response, seq } = admitted;
         // The console accepts any login; what counts are the capabilities.
         let response = HandshakeResponse {
@@ -81,6 +93,7 @@ impl ConsoleDoor {
         stream.write_all(&packet).await.map_err(StreamError::from)?;
         let (mut near, ahead) = inner.into_parts();
         stream.write_all(&ahead).await.map_err(StreamError::from)?;
+        stream.flush().await.map_err(StreamError::from)?;
         copy_bidirectional(&mut stream, &mut near).await.map_err(StreamError::from)?;
         Ok(())
     }

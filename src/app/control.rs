@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::console_door::ConsoleDoor;
-use super::{Handles, Sockets};
+use super::{Handles, Security, Sockets};
 use crate::config::{self, Config};
 use crate::console;
 use crate::coordinator::{Coordinator, Inputs, Journal, Outputs, SqlExecutor, WarmConnections};
@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::monitor::{AccountReader, Dialer, Monitor};
 use crate::routing::RoutingTable;
 use crate::session::{Channels, Shared};
+use crate::tls::Offer;
 use crate::topology::Topology;
 
 /// Observations on their way to the coordinator.
@@ -33,10 +34,11 @@ const CONTROL_CONNECT: Duration = Duration::from_secs(2);
 pub(super) async fn run(
     config: Config,
     sockets: Sockets,
+    security: Security,
     ready: std::sync::mpsc::Sender<io::Result<Handles>>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let mut plane = match Plane::start(&config) {
+    let mut plane = match Plane::start(&config, security) {
         Ok(plane) => plane,
         Err(error) => {
             // Whoever started us waits for this; if not, nobody needs to know.
@@ -58,11 +60,14 @@ struct Plane {
     workers: Workers,
     threads: Vec<std::thread::JoinHandle<()>>,
     tasks: JoinSet<()>,
+    offers: watch::Receiver<Option<Arc<Offer>>>,
     _monitor: Monitor,
 }
 
 impl Plane {
-    fn start(config: &Config) -> io::Result<Self> {
+    fn start(config: &Config, security: Security) -> io::Result<Self> {
+        let Security { offers: offering, masters: master_tls } = security;
+        let offers = offering.subscribe();
         let now = Instant::now();
         let servers = config.servers.clone();
         let mut tasks = JoinSet::new();
@@ -75,8 +80,9 @@ impl Plane {
         let journal = Arc::new(Journal::new(JOURNAL_ROWS, now));
         let metrics = Arc::new(Metrics::new(servers.iter().map(|server| server.name.as_str())));
 
-        let monitor = Monitor::start(&servers, &config.monitor, &observe);
-        let dialer = Dialer::new(&config.monitor);
+        tasks.spawn(offering.follow_files());
+        let dialer = Dialer::new(&config.monitor).with_tls(master_tls.clone());
+        let monitor = Monitor::start(&servers, &config.monitor, &dialer, &observe);
         let warm = Arc::new(WarmConnections::new(servers.clone(), dialer.clone(), CONTROL_CONNECT));
         tasks.spawn(Arc::clone(&warm).keep());
         let machine =
@@ -102,20 +108,26 @@ impl Plane {
             AccountReader::new(dialer, routes.clone(), Arc::clone(&refresh_accounts));
         tasks.spawn(reader.run());
 
-        let channels =
-            Channels { routes: routes.clone(), accounts, refresh_accounts, observations: observe };
+        let channels = Channels {
+            routes: routes.clone(),
+            accounts,
+            refresh_accounts,
+            observations: observe,
+            offers: offers.clone(),
+        };
         let shared = Arc::new(Shared::new(
             channels,
             config.failover.hold,
             config.limits.connect_timeout,
             config.limits.max_connections,
+            master_tls,
             metrics.session.clone(),
         ));
         tasks.spawn(Arc::clone(&shared).follow_routes());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (workers, threads) = Workers::start(cores, &shared)?;
         let handles = Handles { routes, topology, status, journal, sessions: shared, metrics };
-        Ok(Self { handles, workers, threads, tasks, _monitor: monitor })
+        Ok(Self { handles, workers, threads, tasks, offers, _monitor: monitor })
     }
 
     fn listen(&self, sockets: Vec<Listener>) -> JoinSet<()> {
@@ -141,8 +153,9 @@ impl Plane {
                 admin: config.admin.user.clone(),
                 sessions: Arc::new(super::console_door::Sessions(self.handles.clone())),
             };
+            let timeout = config.limits.connect_timeout;
             let door =
-                ConsoleDoor::new(config.admin.clone(), config.limits.connect_timeout, handles);
+                ConsoleDoor::new(config.admin.clone(), timeout, handles, self.offers.clone());
             self.tasks.spawn(door.run(listener));
         }
         if let Some(listener) = http {

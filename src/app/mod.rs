@@ -26,6 +26,7 @@ use crate::listener::{BindError, Listener};
 use crate::metrics::Metrics;
 use crate::routing::RoutingTable;
 use crate::session::Shared;
+use crate::tls::{CertificateError, MasterTls, Offers};
 use crate::topology::{ServerAddress, Topology};
 
 /// Why the proxy does not start.
@@ -38,6 +39,14 @@ pub enum AppError {
         key: &'static str,
         /// Why.
         error: BindError,
+    },
+    /// What a section about TLS names is not what it should be.
+    #[error("[{section}]: {error}")]
+    Tls {
+        /// The section.
+        section: &'static str,
+        /// Why.
+        error: CertificateError,
     },
     /// The system gives no thread or no event queue.
     #[error("cannot start: {0}")]
@@ -106,12 +115,29 @@ impl Sockets {
     }
 }
 
+/// TLS on both sides, read before anything starts.
+struct Security {
+    offers: Offers,
+    masters: MasterTls,
+}
+
+impl Security {
+    fn load(config: &Config) -> Result<Self, AppError> {
+        let failed = |section| move |error| AppError::Tls { section, error };
+        Ok(Self {
+            offers: Offers::start(config.tls.clone()).map_err(failed("tls"))?,
+            masters: MasterTls::load(&config.server_tls).map_err(failed("server_tls"))?,
+        })
+    }
+}
+
 impl App {
     /// Starts the proxy. It serves at once: while no master is up, its clients wait.
     ///
     /// # Errors
-    /// When an address is taken, or the system is out of something.
+    /// When an address is taken, a certificate is not usable, or the system is out of something.
     pub fn start(config: Config) -> Result<Self, AppError> {
+        let security = Security::load(&config)?;
         let sockets = Sockets::bind(&config)?;
         let listening = sockets.clients.iter().filter_map(Listener::address).collect();
         let console = sockets.console.as_ref().and_then(Listener::address);
@@ -120,7 +146,7 @@ impl App {
         let (ready, started) = std::sync::mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let control = std::thread::Builder::new().name("control".into()).spawn(move || {
-            runtime.block_on(control::run(config, sockets, ready, stopped));
+            runtime.block_on(control::run(config, sockets, security, ready, stopped));
         })?;
         let handles = started
             .recv()

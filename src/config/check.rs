@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Config, ConfigError};
+use super::{ClientCertificates, Config, ConfigError, ServerTlsMode};
 use crate::topology::ServerAddress;
 
 /// Everything that is wrong between keys that are each right.
@@ -10,6 +10,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
     let mut problems = check_masters(config);
     problems.extend(check_addresses(config));
     problems.extend(check_password(config));
+    problems.extend(check_tls(config));
     problems
 }
 
@@ -82,6 +83,27 @@ fn check_password(config: &Config) -> Option<ConfigError> {
             key: key.to_owned(),
             address: address.clone(),
         })
+    })
+}
+
+/// Half a setting would be taken for protection that is not there.
+fn check_tls(config: &Config) -> impl Iterator<Item = ConfigError> {
+    let (clients, masters) = (&config.tls, &config.server_tls);
+    let asks = clients.client_certificates != ClientCertificates::None;
+    let verifies = masters.mode >= ServerTlsMode::VerifyCa;
+    let rules = [
+        ("tls.cert", clients.cert.is_some(), "tls.key", clients.key.is_some()),
+        ("tls.key", clients.key.is_some(), "tls.cert", clients.cert.is_some()),
+        ("tls.ca", clients.ca.is_some(), "tls.client_certificates", asks),
+        ("tls.client_certificates", asks, "tls.ca", clients.ca.is_some()),
+        ("server_tls.cert", masters.cert.is_some(), "server_tls.key", masters.key.is_some()),
+        ("server_tls.key", masters.key.is_some(), "server_tls.cert", masters.cert.is_some()),
+        ("server_tls.ca", masters.ca.is_some(), "server_tls.mode = \"verify_ca\"", verifies),
+        ("server_tls.mode", verifies, "server_tls.ca", masters.ca.is_some()),
+    ];
+    rules.into_iter().filter(|(_, is, _, has)| *is && !has).map(|(key, _, needs, _)| {
+        let place = config.origins.of(key).clone();
+        ConfigError::Needs { place, key: key.to_owned(), needs: needs.to_owned() }
     })
 }
 

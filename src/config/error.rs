@@ -133,6 +133,16 @@ pub enum ConfigError {
         /// The address.
         address: Box<ServerAddress>,
     },
+    /// A key that means nothing without another.
+    #[error("{place}: `{key}` needs `{needs}` as well")]
+    Needs {
+        /// Where it is.
+        place: Place,
+        /// The key.
+        key: String,
+        /// The other one.
+        needs: String,
+    },
     /// The console could be used by strangers.
     #[error(
         "{place}: `{key}` is {address}, which others can reach: set `admin.password` or \
@@ -178,6 +188,7 @@ impl ConfigError {
             | Self::OneMaster { place, .. }
             | Self::NameTwice { place, .. }
             | Self::AddressTwice { place, .. }
+            | Self::Needs { place, .. }
             | Self::PasswordRequired { place, .. }
             | Self::SecretTwice { first: place, .. } => place.clone(),
         }

@@ -1,7 +1,7 @@
 //! All keys of `proxy.toml`: those that this version acts on, and those that it only knows by name.
 //!
 //! A key that a later version will act on is refused by name, for a proxy that silently ignored
-//! `[tls]` would be worse than one that does not start. It is taken where the value says exactly
+//! `[reads]` would be worse than one that does not start. It is taken where the value says exactly
 //! what this version does anyway, so that one file can serve both.
 
 /// One key.
@@ -76,9 +76,15 @@ pub(super) const KEYS: &[Key] = &[
     later("switchover.drain"),
     later("reads.listen"),
     later("reads.max_lag"),
-    later("tls.cert"),
-    later("tls.key"),
-    later_unless("server_tls.mode", "\"disabled\""),
+    text("tls.mode"),
+    text("tls.cert"),
+    text("tls.key"),
+    text("tls.ca"),
+    text("tls.client_certificates"),
+    text("server_tls.mode"),
+    text("server_tls.ca"),
+    text("server_tls.cert"),
+    text("server_tls.key"),
     toml("limits.max_connections"),
     text("limits.connect_timeout"),
     text("admin.console"),

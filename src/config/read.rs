@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::keys::{self, MASTER_KEYS};
 use super::load::Merged;
 use super::{
-    Admin, Config, ConfigError, Failover, Fencing, Limits, Log, LogFormat, Monitor, Origins, Place,
-    Secret,
+    Admin, ClientCertificates, Config, ConfigError, Failover, Fencing, Limits, Log, LogFormat,
+    Monitor, Origins, Place, Secret, ServerTls, ServerTlsMode, Tls, TlsMode,
 };
 use crate::topology::{AddressError, ServerAddress, Servers};
 
@@ -43,12 +43,25 @@ impl<'a> Reader<'a> {
         let listen = self.read("listen", defaults.listen, addresses);
         let monitor = self.monitor(defaults.monitor);
         let failover = self.failover(defaults.failover);
+        let tls = self.tls(defaults.tls);
+        let server_tls = self.server_tls(defaults.server_tls);
         let limits = self.limits(defaults.limits);
         let admin = self.admin(defaults.admin);
         let log = self.log(defaults.log);
         let servers = Servers::new(masters?, []);
         let origins = std::mem::take(&mut self.origins);
-        Some(Config { listen, servers, monitor, failover, limits, admin, log, origins })
+        Some(Config {
+            listen,
+            servers,
+            monitor,
+            failover,
+            tls,
+            server_tls,
+            limits,
+            admin,
+            log,
+            origins,
+        })
     }
 
     fn monitor(&mut self, default: Monitor) -> Monitor {
@@ -70,6 +83,29 @@ impl<'a> Reader<'a> {
             hold: self.read("failover.hold", default.hold, duration),
             catch_up: self.read("failover.catch_up", default.catch_up, duration),
             min_interval: self.read("failover.min_interval", default.min_interval, duration),
+        }
+    }
+
+    fn tls(&mut self, default: Tls) -> Tls {
+        let certificates = "tls.client_certificates";
+        Tls {
+            mode: self.read("tls.mode", default.mode, |value| choice(value, TlsMode::NAMES)),
+            cert: self.path("tls.cert"),
+            key: self.path("tls.key"),
+            ca: self.path("tls.ca"),
+            client_certificates: self.read(certificates, default.client_certificates, |value| {
+                choice(value, ClientCertificates::NAMES)
+            }),
+        }
+    }
+
+    fn server_tls(&mut self, default: ServerTls) -> ServerTls {
+        ServerTls {
+            mode: self
+                .read("server_tls.mode", default.mode, |value| choice(value, ServerTlsMode::NAMES)),
+            ca: self.path("server_tls.ca"),
+            cert: self.path("server_tls.cert"),
+            key: self.path("server_tls.key"),
         }
     }
 
@@ -132,6 +168,20 @@ impl<'a> Reader<'a> {
         self.problems.push(ConfigError::BadValue { place, key: key.to_owned(), expected, found });
     }
 
+    /// A file; an empty text is none.
+    fn path(&mut self, key: &str) -> Option<PathBuf> {
+        let written = self.read(key, String::new(), text);
+        (!written.is_empty()).then(|| self.from_its_directory(key, written))
+    }
+
+    /// A file that is named in `proxy.toml` is looked for from there, wherever Tandem was started.
+    fn from_its_directory(&self, key: &str, written: String) -> PathBuf {
+        match self.merged.place(key, key) {
+            Place::File { path, .. } => path.parent().unwrap_or(Path::new("")).join(written),
+            Place::Default | Place::Variable(_) => PathBuf::from(written),
+        }
+    }
+
     /// `key`, or the content of the file that `key_file` names.
     fn secret(&mut self, key: &str) -> Secret {
         let file_key = format!("{key}_file");
@@ -147,7 +197,10 @@ impl<'a> Reader<'a> {
                 Secret::default()
             }
             (Some(secret), None) => Secret::new(secret),
-            (None, Some(file)) => self.secret_file(&file_key, PathBuf::from(file)),
+            (None, Some(file)) => {
+                let path = self.from_its_directory(&file_key, file);
+                self.secret_file(&file_key, path)
+            }
             (None, None) => Secret::default(),
         }
     }

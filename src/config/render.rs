@@ -1,10 +1,13 @@
 //! The effective configuration as text.
 
+use std::path::Path;
 use std::time::Duration;
 
 use toml_edit::{Array, Value};
 
-use super::{Config, Fencing, LogFormat, Place, Secret};
+use super::{
+    ClientCertificates, Config, Fencing, LogFormat, Place, Secret, ServerTlsMode, TlsMode,
+};
 use crate::topology::ServerAddress;
 
 /// One key, its value and what set it.
@@ -21,7 +24,8 @@ pub struct Setting {
 /// Every key that this version acts on, in the order of the file, secrets masked.
 #[must_use]
 pub fn settings(config: &Config) -> Vec<Setting> {
-    let Config { listen, servers, monitor, failover, limits, admin, log, origins } = config;
+    let Config { listen, servers, monitor, failover, tls, server_tls, limits, admin, log, origins } =
+        config;
     let mut rows = vec![("listen".to_owned(), addresses(listen))];
     for (index, master) in servers.masters().enumerate() {
         rows.push((format!("masters[{index}].name"), master.name.as_str().into()));
@@ -39,6 +43,15 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("failover.hold", duration(failover.hold)),
         ("failover.catch_up", duration(failover.catch_up)),
         ("failover.min_interval", duration(failover.min_interval)),
+        ("tls.mode", name_of(tls.mode, TlsMode::NAMES)),
+        ("tls.cert", path(tls.cert.as_deref())),
+        ("tls.key", path(tls.key.as_deref())),
+        ("tls.ca", path(tls.ca.as_deref())),
+        ("tls.client_certificates", name_of(tls.client_certificates, ClientCertificates::NAMES)),
+        ("server_tls.mode", name_of(server_tls.mode, ServerTlsMode::NAMES)),
+        ("server_tls.ca", path(server_tls.ca.as_deref())),
+        ("server_tls.cert", path(server_tls.cert.as_deref())),
+        ("server_tls.key", path(server_tls.key.as_deref())),
         ("limits.max_connections", number(limits.max_connections)),
         ("limits.connect_timeout", duration(limits.connect_timeout)),
         ("admin.console", address_or_off(admin.console.as_ref())),
@@ -99,6 +112,10 @@ fn addresses(list: &[ServerAddress]) -> Value {
 
 fn address_or_off(address: Option<&ServerAddress>) -> Value {
     address.map_or_else(|| "off".to_owned(), ToString::to_string).into()
+}
+
+fn path(path: Option<&Path>) -> Value {
+    path.map_or_else(String::new, |path| path.display().to_string()).into()
 }
 
 fn duration(duration: Duration) -> Value {

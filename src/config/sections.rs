@@ -1,5 +1,6 @@
 //! The sections of `proxy.toml` and their defaults.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Origins, Secret};
@@ -16,6 +17,10 @@ pub struct Config {
     pub monitor: Monitor,
     /// `[failover]`
     pub failover: Failover,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[server_tls]`
+    pub server_tls: ServerTls,
     /// `[limits]`
     pub limits: Limits,
     /// `[admin]`
@@ -35,6 +40,8 @@ impl Config {
             servers,
             monitor: Monitor::default(),
             failover: Failover::default(),
+            tls: Tls::default(),
+            server_tls: ServerTls::default(),
             limits: Limits::default(),
             admin: Admin::default(),
             log: Log::default(),
@@ -116,6 +123,127 @@ impl Default for Failover {
             catch_up: Duration::from_secs(30),
             min_interval: Duration::from_secs(60),
         }
+    }
+}
+
+/// Whether clients may, or must, encrypt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// TLS is not offered.
+    Disabled,
+    /// It is offered, and up to the client.
+    Optional,
+    /// Who comes over TCP without it is refused.
+    Required,
+}
+
+impl TlsMode {
+    /// Every value with its name in the file.
+    pub(super) const NAMES: &[(&'static str, Self)] =
+        &[("disabled", Self::Disabled), ("optional", Self::Optional), ("required", Self::Required)];
+}
+
+/// Whether clients may, or must, show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Nobody asks for one.
+    None,
+    /// A certificate that is shown has to be right.
+    Optional,
+    /// There has to be one, and with it TLS.
+    Required,
+}
+
+impl ClientCertificates {
+    /// Every value with its name in the file.
+    pub(super) const NAMES: &[(&'static str, Self)] =
+        &[("none", Self::None), ("optional", Self::Optional), ("required", Self::Required)];
+}
+
+/// `[tls]`: towards clients. Files are PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Whether clients may, or must, encrypt.
+    pub mode: TlsMode,
+    /// The certificate, with those between it and its root. Without it one is made at start.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// The roots of clients' certificates.
+    pub ca: Option<PathBuf>,
+    /// Whether clients may, or must, show a certificate.
+    pub client_certificates: ClientCertificates,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            mode: TlsMode::Optional,
+            cert: None,
+            key: None,
+            ca: None,
+            client_certificates: ClientCertificates::None,
+        }
+    }
+}
+
+impl Tls {
+    /// Whether a client that comes over TCP without TLS is refused.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        self.mode == TlsMode::Required || self.client_certificates == ClientCertificates::Required
+    }
+}
+
+/// How connections to masters are encrypted, and what is checked; the words are those of the
+/// `mysql` client's `--ssl-mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServerTlsMode {
+    /// Never.
+    Disabled,
+    /// If the master offers it; its certificate is not checked.
+    Preferred,
+    /// Always; its certificate is not checked.
+    Required,
+    /// Always; its certificate has to come from one of the roots.
+    VerifyCa,
+    /// That, and it has to be for the host that is connected to.
+    VerifyIdentity,
+}
+
+impl ServerTlsMode {
+    /// Every value with its name in the file.
+    pub(super) const NAMES: &[(&'static str, Self)] = &[
+        ("disabled", Self::Disabled),
+        ("preferred", Self::Preferred),
+        ("required", Self::Required),
+        ("verify_ca", Self::VerifyCa),
+        ("verify_identity", Self::VerifyIdentity),
+    ];
+
+    /// Its name in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// `[server_tls]`: towards masters. Files are PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTls {
+    /// Whether to encrypt, and what to check.
+    pub mode: ServerTlsMode,
+    /// The roots of the masters' certificates.
+    pub ca: Option<PathBuf>,
+    /// A certificate to show to them.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+}
+
+impl Default for ServerTls {
+    fn default() -> Self {
+        Self { mode: ServerTlsMode::Preferred, ca: None, cert: None, key: None }
     }
 }
 

@@ -48,6 +48,8 @@ fn the_file_in_the_repository_says_the_defaults() {
     assert_eq!(config.servers, defaults.servers);
     assert_eq!(config.monitor, defaults.monitor);
     assert_eq!(config.failover, defaults.failover);
+    assert_eq!(config.tls, defaults.tls);
+    assert_eq!(config.server_tls, defaults.server_tls);
     assert_eq!(config.limits, defaults.limits);
     assert_eq!(config.admin, defaults.admin);
     assert_eq!(config.log, defaults.log);
@@ -167,9 +169,10 @@ returning_master = "merge"
 
 [tls]
 cert = "x"
+client_certificate = "none"
 
 [server_tls]
-mode = "disabled"
+mode = "verify"
 [log]
 level = "inof"
 "#;
@@ -191,8 +194,9 @@ level = "inof"
     proxy.toml:24: `failover.hold` must be a duration such as "500ms", "10s" or "5m", not "ten seconds"
     proxy.toml:25: `failover.pace = "500ms"` (anything but "off") is not built yet in this version
     proxy.toml:28: `failover.returning_master` is not built yet in this version
-    proxy.toml:30: `[tls]` is not built yet in this version
-    proxy.toml:36: `log.level` must be a level (error, warn, info, debug, trace, off) or a filter such as "info,tandem::session=debug", not "inof"
+    proxy.toml:32: unknown key `tls.client_certificate`; did you mean `tls.client_certificates`?
+    proxy.toml:35: `server_tls.mode` must be "disabled" or "preferred" or "required" or "verify_ca" or "verify_identity", not "verify"
+    proxy.toml:37: `log.level` must be a level (error, warn, info, debug, trace, off) or a filter such as "info,tandem::session=debug", not "inof"
     TANDEM_MONITOR__FALLL: unknown key `TANDEM_MONITOR__FALLL`; did you mean `TANDEM_MONITOR__FALL`?
     "#);
 }
@@ -256,8 +260,8 @@ fn variables_of_others_are_let_be() {
         ("TANDEM_MONITOR_USER", "x"),
         ("TANDEM_MONITOR__USR", "x"),
         ("TANDEM_NOTHING__LIKE_IT", "x"),
-        ("TANDEM_TLS__CERT", "x"),
-        ("TANDEM_SERVER_TLS__MODE", "required"),
+        ("TANDEM_TLS__CRT", "x"),
+        ("TANDEM_READS__LISTEN", "x"),
         ("TANDEM_MASTERS", "[{name="),
         ("TANDEM_MONITOR__RISE", "many"),
         ("TANDEM_ADMIN__HTTP", "localhost"),
@@ -270,10 +274,10 @@ fn variables_of_others_are_let_be() {
     TANDEM_MONITOR__RISE: `monitor.rise` must be a whole number of at least 1, not "many"
     TANDEM_MONITOR__USR: unknown key `TANDEM_MONITOR__USR`; did you mean `TANDEM_MONITOR__USER`?
     TANDEM_NOTHING__LIKE_IT: unknown key `TANDEM_NOTHING__LIKE_IT`
-    TANDEM_SERVER_TLS__MODE: `server_tls.mode = "required"` (anything but "disabled") is not built yet in this version
-    TANDEM_TLS__CERT: `tls.cert` is not built yet in this version
+    TANDEM_READS__LISTEN: `reads.listen` is not built yet in this version
+    TANDEM_TLS__CRT: unknown key `TANDEM_TLS__CRT`; did you mean `TANDEM_TLS__CERT`?
     "#);
-    assert!(load_text(PAIR, &[("TANDEM_SERVER_TLS__MODE", "disabled")]).is_ok());
+    assert!(load_text(PAIR, &[("TANDEM_FAILOVER__FAILBACK", "manual")]).is_ok());
 }
 
 #[test]
@@ -335,6 +339,19 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     catch_up = "30s"                      # default
     min_interval = "1m"                   # default
 
+    [tls]
+    mode = "optional"                     # default
+    cert = ""                             # default
+    key = ""                              # default
+    ca = ""                               # default
+    client_certificates = "none"          # default
+
+    [server_tls]
+    mode = "preferred"                    # default
+    ca = ""                               # default
+    cert = ""                             # default
+    key = ""                              # default
+
     [limits]
     max_connections = 10000               # default
     connect_timeout = "10s"               # default
@@ -358,4 +375,49 @@ fn what_is_rendered_can_be_loaded_again() {
     assert_eq!(again.servers, config.servers);
     assert_eq!(again.failover, config.failover);
     assert_eq!(again.admin, config.admin);
+}
+
+#[test]
+fn files_are_looked_for_from_the_file_that_names_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("proxy.toml");
+    fs::write(directory.path().join("secret"), "hush\n").unwrap();
+    let text = format!(
+        "{PAIR}[monitor]\npassword_file = \"secret\"\n[tls]\ncert = \"tls/c.pem\"\nkey = \"/k.pem\"\n"
+    );
+    fs::write(&path, text).unwrap();
+    let config = load(Some(&path), variables(&[("TANDEM_SERVER_TLS__CA", "ca.pem")]));
+    let error = config.expect_err("a ca that nothing is checked with").to_string();
+    assert_eq!(
+        error,
+        "TANDEM_SERVER_TLS__CA: `server_tls.ca` needs `server_tls.mode = \"verify_ca\"` as well"
+    );
+    let environment =
+        [("TANDEM_SERVER_TLS__CA", "ca.pem"), ("TANDEM_SERVER_TLS__MODE", "verify_ca")];
+    let config = load(Some(&path), variables(&environment)).unwrap();
+    assert_eq!(config.monitor.password.reveal(), "hush");
+    assert_eq!(config.tls.cert, Some(directory.path().join("tls/c.pem")));
+    assert_eq!(config.tls.key, Some("/k.pem".into()));
+    assert_eq!(config.server_tls.ca, Some("ca.pem".into()), "a variable knows no directory");
+    let again = load_text(&render(&config), &[]).unwrap();
+    assert_eq!((again.tls, again.server_tls), (config.tls, config.server_tls));
+}
+
+#[test]
+fn half_of_a_tls_setting_is_no_setting() {
+    let errors = errors(
+        PAIR,
+        &[
+            ("TANDEM_TLS__CERT", "c.pem"),
+            ("TANDEM_TLS__CLIENT_CERTIFICATES", "required"),
+            ("TANDEM_SERVER_TLS__KEY", "k.pem"),
+            ("TANDEM_SERVER_TLS__MODE", "verify_identity"),
+        ],
+    );
+    insta::assert_snapshot!(errors, @r"
+    TANDEM_SERVER_TLS__KEY: `server_tls.key` needs `server_tls.cert` as well
+    TANDEM_SERVER_TLS__MODE: `server_tls.mode` needs `server_tls.ca` as well
+    TANDEM_TLS__CERT: `tls.cert` needs `tls.key` as well
+    TANDEM_TLS__CLIENT_CERTIFICATES: `tls.client_certificates` needs `tls.ca` as well
+    ");
 }

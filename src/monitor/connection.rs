@@ -15,7 +15,9 @@ use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, Row};
 use tokio::time::{Instant, timeout};
 
 use super::columns::Columns;
+use super::tunnel::Tunnel;
 use crate::config;
+use crate::tls::MasterTls;
 use crate::topology::grants::Privilege;
 use crate::topology::{Dialect, ServerAddress, UnreachableKind};
 
@@ -111,13 +113,21 @@ impl From<mysql_async::Error> for ConnectionError {
 pub struct Dialer {
     user: String,
     password: config::Secret,
+    tls: MasterTls,
 }
 
 impl Dialer {
-    /// For the account of `[monitor]`.
+    /// For the account of `[monitor]`, without encryption.
     #[must_use]
     pub fn new(account: &config::Monitor) -> Self {
-        Self { user: account.user.clone(), password: account.password.clone() }
+        let (user, password) = (account.user.clone(), account.password.clone());
+        Self { user, password, tls: MasterTls::disabled() }
+    }
+
+    /// The same, encrypted as `tls` says.
+    #[must_use]
+    pub fn with_tls(self, tls: MasterTls) -> Self {
+        Self { tls, ..self }
     }
 
     /// The account's name.
@@ -149,7 +159,7 @@ impl Dialer {
         for (tried, target) in targets.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(targets.len() - tried).unwrap_or(1);
-            let opened = Connection::open(self.options(target), target.clone());
+            let opened = self.open(address, target);
             let error = match timeout(share, opened).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => error,
@@ -163,6 +173,27 @@ impl Dialer {
             }
         }
         Err(failure)
+    }
+
+    async fn open(
+        &self,
+        address: &ServerAddress,
+        target: &Target,
+    ) -> Result<Connection, ConnectionError> {
+        let tunnel = match target {
+            Target::Tcp(at) if !self.tls.is_disabled() => Tunnel::dig(*at, &self.tls).await?,
+            _ => None,
+        };
+        let (Some(tunnel), ServerAddress::Tcp { host, .. }) = (tunnel, address) else {
+            return Connection::open(self.options(target), target.clone()).await;
+        };
+        let entrance = Target::Unix(tunnel.path().to_owned());
+        let opening = Connection::open(self.options(&entrance), target.clone());
+        // Whoever fails first makes the other fail, and has the reason.
+        match tokio::join!(tunnel.let_through(&self.tls, host), opening) {
+            (Err(ConnectionError::Exhausted(_)), Err(error)) | (Err(error), _) => Err(error),
+            (Ok(()), opened) => opened,
+        }
     }
 
     fn options(&self, target: &Target) -> Opts {
@@ -373,7 +404,8 @@ mod tests {
     }
 
     fn dialer() -> Dialer {
-        Dialer { user: "tandem".to_owned(), password: config::Secret::new(String::new()) }
+        let account = config::Monitor { user: "tandem".to_owned(), ..Default::default() };
+        Dialer::new(&account)
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ mod greeting;
 mod mysql;
 mod prober;
 mod replication;
+mod tunnel;
 
 use std::sync::Arc;
 
@@ -60,14 +61,14 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Starts a prober for every server, as the account and in the rhythm of `[monitor]`.
+    /// Starts a prober for every server, in the rhythm of `[monitor]`, connected to by `dialer`.
     #[must_use]
     pub fn start(
         servers: &Servers,
         settings: &config::Monitor,
+        dialer: &Dialer,
         observations: &mpsc::Sender<Observation>,
     ) -> Self {
-        let dialer = Dialer::new(settings);
         Self::start_with(servers, settings, observations, |server| {
             MysqlProbe::new(server.clone(), dialer.clone(), settings.timeout)
         })

@@ -6,12 +6,13 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::credential::{CACHING_SHA2, Credential};
+use super::answering::{capabilities_towards, log_in};
 use super::login::Login;
+use crate::tls::{MasterTls, TlsFailure};
 use crate::topology::{Server, ServerAddress, ServerId, UnreachableKind};
 use crate::wire::{
-    AuthSwitch, Capabilities, ErrorPacket, Greeting, HandshakeResponse, OkPacket, PacketStream,
-    Salt, StatusFlags, Stream, StreamError, encrypt_with_pem,
+    Capabilities, Greeting, HandshakeResponse, OkPacket, PacketStream, StatusFlags, Stream,
+    StreamError,
 };
 
 /// A connection to a master.
@@ -51,6 +52,8 @@ pub(super) enum ConnectFailure {
     /// It wants something of the login that Tandem cannot give, or offers less than the client has
     /// been promised.
     Unsupported(String),
+    /// The connection is not encrypted as `[server_tls]` wants it, or the master not proven to be it.
+    NotTrusted(String),
     /// It is not the active one any more.
     Replaced(String),
 }
@@ -61,6 +64,15 @@ impl From<StreamError> for ConnectFailure {
             StreamError::Io(error) => Self::Unreachable(kind_of(&error), error.to_string()),
             StreamError::Closed => Self::Unreachable(UnreachableKind::Reset, error.to_string()),
             StreamError::Malformed(malformed) => Self::Unsupported(malformed.to_string()),
+        }
+    }
+}
+
+impl From<TlsFailure> for ConnectFailure {
+    fn from(failure: TlsFailure) -> Self {
+        match failure {
+            TlsFailure::Broken { kind, reason } => Self::Unreachable(kind_of(&kind.into()), reason),
+            failure => Self::NotTrusted(failure.to_string()),
         }
     }
 }
@@ -83,11 +95,13 @@ impl Backend {
         server: &Server,
         login: &Login,
         number: u64,
+        tls: &MasterTls,
         timeout: Duration,
     ) -> Result<Accepted, ConnectFailure> {
         let attempt = async {
             let mut packets = PacketStream::new(dial(&server.address).await?);
             let greeting = read_greeting(&mut packets).await?;
+            let mut packets = encrypt(packets, &greeting, login, &server.address, tls).await?;
             let ok = log_in(&mut packets, &greeting, login).await?;
             Ok::<_, ConnectFailure>((packets, greeting, ok))
         };
@@ -113,6 +127,33 @@ impl Backend {
         };
         Ok(Accepted { backend, ok, status })
     }
+}
+
+/// Goes over to TLS, if that is wanted.
+async fn encrypt(
+    mut packets: PacketStream<Stream>,
+    greeting: &Greeting,
+    login: &Login,
+    address: &ServerAddress,
+    tls: &MasterTls,
+) -> Result<PacketStream<Stream>, ConnectFailure> {
+    let offered = greeting.capabilities.has(Capabilities::SSL);
+    if !tls.wanted(packets.get_ref(), offered)? {
+        return Ok(packets);
+    }
+    let capabilities = capabilities_towards(greeting, login);
+    let request = HandshakeResponse::ssl_request(capabilities, login.max_packet, login.collation);
+    packets.write(&request).await?;
+    let seq = packets.next_seq();
+    // A server says nothing before it has been asked, and what it says then is not for packets.
+    let (stream, _) = packets.into_parts();
+    let host = match address {
+        ServerAddress::Tcp { host, .. } => host,
+        ServerAddress::Unix(_) => "",
+    };
+    let mut packets = PacketStream::new(tls.shake_hands(stream, host).await?);
+    packets.set_seq(seq);
+    Ok(packets)
 }
 
 async fn dial(address: &ServerAddress) -> Result<Stream, ConnectFailure> {
@@ -159,116 +200,4 @@ async fn read_greeting(packets: &mut PacketStream<Stream>) -> Result<Greeting, C
         return Err(ConnectFailure::Refused(payload));
     }
     Greeting::parse(&payload).map_err(|error| ConnectFailure::Unsupported(error.to_string()))
-}
-
-/// Answers the greeting and everything that follows, until the OK, whose payload is returned.
-async fn log_in(
-    packets: &mut PacketStream<Stream>,
-    greeting: &Greeting,
-    login: &Login,
-) -> Result<Vec<u8>, ConnectFailure> {
-    let promised = login.capabilities & Capabilities::SHAPING;
-    if !greeting.capabilities.has(promised) {
-        return Err(ConnectFailure::Unsupported(
-            "the master offers less of the protocol than the client was promised".to_owned(),
-        ));
-    }
-    let mut plugin = login.credential.plugin(&greeting.plugin).to_owned();
-    let mut salt = greeting.salt;
-    let response = HandshakeResponse {
-        capabilities: capabilities_towards(greeting, login),
-        max_packet: login.max_packet,
-        collation: login.collation,
-        user: login.user.clone(),
-        token: login.credential.token(&plugin, &salt).unwrap_or_default(),
-        schema: login.schema.clone(),
-        plugin: Some(plugin.clone()),
-        attributes: login.attributes.clone(),
-    };
-    packets.write(&response.to_payload()).await?;
-    loop {
-        let payload = packets.read().await?;
-        match payload.first() {
-            Some(0x00) => return Ok(payload),
-            Some(0xFF) => return Err(ConnectFailure::Refused(payload)),
-            Some(0xFE) => {
-                let switch = AuthSwitch::parse(&payload)
-                    .map_err(|error| ConnectFailure::Unsupported(error.to_string()))?;
-                let token = login.credential.token(&switch.plugin, &switch.salt);
-                let Some(token) = token else {
-                    return Err(ConnectFailure::Unsupported(format!(
-                        "the account authenticates with {}, which this version of Tandem cannot \
-                         answer from what the client sent",
-                        switch.plugin
-                    )));
-                };
-                packets.write(&token).await?;
-                (plugin, salt) = (switch.plugin, switch.salt);
-            }
-            Some(0x01) if plugin == CACHING_SHA2 => {
-                sha2_goes_on(packets, &payload[1..], login, &salt).await?;
-            }
-            _ => {
-                return Err(ConnectFailure::Unsupported(
-                    "the master sent a packet that no login has".to_owned(),
-                ));
-            }
-        }
-    }
-}
-
-/// `01 03`: the token was enough. `01 04`: the password itself is wanted, encrypted with the key
-/// that the master sends on request, or in clear where nobody can read along.
-async fn sha2_goes_on(
-    packets: &mut PacketStream<Stream>,
-    data: &[u8],
-    login: &Login,
-    salt: &Salt,
-) -> Result<(), ConnectFailure> {
-    if data != [4] {
-        return Ok(()); // 3: an OK follows
-    }
-    let Credential::Password(password) = &login.credential else {
-        return Err(ConnectFailure::Refused(
-            ErrorPacket {
-                code: 1045,
-                state: Some(*b"28000"),
-                message: "Access denied: the password is not known to the proxy".into(),
-            }
-            .to_payload(),
-        ));
-    };
-    if packets.get_ref().is_secure() {
-        let mut clear = zeroize::Zeroizing::new(password.to_vec());
-        clear.push(0);
-        return Ok(packets.write(&clear).await?);
-    }
-    packets.write(&[2]).await?;
-    let key = packets.read().await?;
-    if key.first() == Some(&0xFF) {
-        return Err(ConnectFailure::Refused(key));
-    }
-    let sealed = encrypt_with_pem(&key[1.min(key.len())..], password, salt)
-        .map_err(|error| ConnectFailure::Unsupported(error.to_string()))?;
-    Ok(packets.write(&sealed).await?)
-}
-
-/// What the master is told: what the client can, each hop's own bits, and session tracking, which
-/// Tandem wants for itself.
-fn capabilities_towards(greeting: &Greeting, login: &Login) -> Capabilities {
-    let own = Capabilities::PROTOCOL_41
-        | Capabilities::SECURE_CONNECTION
-        | Capabilities::TRANSACTIONS
-        | Capabilities::PLUGIN_AUTH
-        | Capabilities::PLUGIN_AUTH_LENENC
-        | Capabilities::SESSION_TRACK;
-    let mut wanted = (login.capabilities | own).without(Capabilities::CONNECT_WITH_DB);
-    if login.schema.is_some() {
-        wanted = wanted | Capabilities::CONNECT_WITH_DB;
-    }
-    let mut agreed = wanted & greeting.capabilities;
-    if greeting.capabilities.has(Capabilities::CLIENT_MYSQL) || !agreed.is_extended() {
-        agreed = agreed | Capabilities::CLIENT_MYSQL;
-    }
-    agreed
 }

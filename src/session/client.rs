@@ -1,127 +1,96 @@
-//! The client half of a login: greeting, and learning from the answer what logs in to a master.
+//! The client half of a login: the greeting, and hearing the client's answer out.
 //!
-//! Nothing here decides whether the user may log in. A token that fits the stored hash of a
-//! `mysql_native_password` account reveals the secret behind it; a `caching_sha2_password` client
-//! is asked for its password, unless it has logged in with it before. What fits nothing is passed
-//! on as wrong, so that the master refuses it in its own words.
-
-use std::time::Duration;
+//! What the answer reveals is `learning.rs`; whether the user may log in is the master's word.
 
 use super::client_error::ClientError;
-use super::credential::{CACHING_SHA2, Credential, NATIVE};
+use super::credential::NATIVE;
 use super::end::SessionEnd;
+use super::greeting::{Greeted, greet};
+use super::learning::{Answer, Learnt, LoginFailure, default_plugin, learn, random_salt};
 use super::login::Login;
 use super::shared::Shared;
-use crate::topology::{Account, AccountPlugin, Flavor, Identity};
+use crate::topology::Identity;
 use crate::wire::{
-    AuthSwitch, Capabilities, Greeting, HandshakeResponse, NativeSecret, PacketStream, SALT_LEN,
-    Salt, StatusFlags, Stream, StreamError,
+    Capabilities, Greeting, HandshakeResponse, PacketStream, Salt, StatusFlags, Stream, StreamError,
 };
+
+/// A client whose login has been heard; whether it may come in is not decided.
+pub(super) struct Heard {
+    pub(super) stream: Stream,
+    /// What it sent behind its login.
+    pub(super) ahead: Vec<u8>,
+    /// The sequence number of the answer.
+    pub(super) seq: u8,
+    pub(super) login: Login,
+    /// The salt that it answered last.
+    pub(super) salt: Salt,
+    /// SHA-256 of the certificate that it was shown.
+    pub(super) shown: Option<[u8; 32]>,
+}
 
 /// Greets a client and hears its login out, within `connect_timeout`.
 pub(super) async fn hear_login(
-    packets: &mut PacketStream<&mut Stream>,
+    stream: Stream,
     shared: &Shared,
     identity: &Identity,
     connection_id: u32,
-) -> Result<Login, SessionEnd> {
-    let hearing = async {
-        let salt = random_salt();
-        let greeting = greeting(identity, connection_id, salt);
-        packets.write(&greeting.to_payload()).await?;
-        let response = read_response(packets, greeting.capabilities).await?;
-        let plugin = response.plugin.clone().unwrap_or_else(|| NATIVE.to_owned());
-        let credential = {
-            let first = Answer { plugin, token: &response.token, salt };
-            learn(packets, shared, &response.user, first).await?
-        };
-        Ok(Login {
-            credential,
-            capabilities: response.capabilities & greeting.capabilities,
-            user: response.user,
-            collation: response.collation,
-            max_packet: response.max_packet,
-            schema: response.schema,
-            attributes: response.attributes,
-        })
-    };
-    let timeout = shared.connect_timeout;
-    let heard: Result<Login, LoginFailure> = match tokio::time::timeout(timeout, hearing).await {
+) -> Result<Heard, SessionEnd> {
+    let hearing = hear(stream, shared, identity, connection_id);
+    match tokio::time::timeout(shared.connect_timeout, hearing).await {
         Ok(heard) => heard,
-        Err(_) => return Err(SessionEnd::HandshakeTimeout),
-    };
-    match heard {
-        Ok(login) => Ok(login),
-        Err(failure) => Err(failure.tell(packets).await),
+        Err(_) => Err(SessionEnd::HandshakeTimeout),
     }
 }
 
-/// Learns what logs `user` in after COM_CHANGE_USER: its token is for a salt of the past, so that
-/// the client is asked anew.
-pub(super) async fn learn_anew(
-    packets: &mut PacketStream<&mut Stream>,
+async fn hear(
+    stream: Stream,
     shared: &Shared,
-    user: &[u8],
-    flavor: Flavor,
-) -> Result<Credential, SessionEnd> {
-    let asking = async {
-        let accounts = accounts_of(shared, user).await?;
-        let plugin = preferred_plugin(&accounts, default_plugin(flavor));
-        let salt = random_salt();
-        let token = switch(packets, plugin, salt).await?;
-        let answer = Answer { plugin: plugin.to_owned(), token: &token, salt };
-        learn_from(packets, shared, user, &accounts, answer).await
+    identity: &Identity,
+    connection_id: u32,
+) -> Result<Heard, SessionEnd> {
+    let salt = random_salt();
+    let offer = shared.offer(&stream);
+    let mut greeting = greeting(identity, connection_id, salt);
+    if offer.is_some() {
+        greeting.capabilities = greeting.capabilities.with(Capabilities::SSL);
+    }
+    let tls = offer.as_ref().map(|offer| &offer.clients);
+    let Greeted { packets, payload } = greet(stream, &greeting, tls)
+        .await
+        .map_err(|error| SessionEnd::TlsFailed(error.to_string()))?;
+    let seq = packets.next_seq();
+    let (mut stream, ahead) = packets.into_parts();
+    let shown = offer.as_ref().filter(|_| stream.is_tls()).map(|offer| offer.fingerprint);
+    let insecure = offer.is_some_and(|offer| offer.required) && !stream.is_secure();
+    let mut packets = PacketStream::resume(&mut stream, ahead);
+    packets.set_seq(seq);
+    let learning = async {
+        let response = parse(&payload?, greeting.capabilities)?;
+        if insecure {
+            return Err(LoginFailure::Told(ClientError::InsecureTransport));
+        }
+        let plugin = response.plugin.clone().unwrap_or_else(|| NATIVE.to_owned());
+        let first = Answer { plugin, token: &response.token, salt };
+        let learnt = learn(&mut packets, shared, &response.user, first).await?;
+        Ok((response, learnt))
     };
-    let asked: Result<Credential, LoginFailure> =
-        match tokio::time::timeout(shared.connect_timeout, asking).await {
-            Ok(asked) => asked,
-            Err(_) => return Err(SessionEnd::HandshakeTimeout),
-        };
-    match asked {
-        Ok(credential) => Ok(credential),
-        Err(failure) => Err(failure.tell(packets).await),
-    }
-}
-
-/// What a client answered to a salt.
-struct Answer<'a> {
-    plugin: String,
-    token: &'a [u8],
-    salt: Salt,
-}
-
-enum LoginFailure {
-    Stream(StreamError),
-    Told(ClientError),
-}
-
-impl From<StreamError> for LoginFailure {
-    fn from(error: StreamError) -> Self {
-        match error {
-            StreamError::Malformed(malformed) => {
-                Self::Told(ClientError::BadHandshake(malformed.to_string()))
-            }
-            other => Self::Stream(other),
-        }
-    }
-}
-
-impl LoginFailure {
-    async fn tell(self, packets: &mut PacketStream<&mut Stream>) -> SessionEnd {
-        match self {
-            Self::Stream(error) => SessionEnd::ClientGone(error),
-            Self::Told(error) => {
-                let patience = Duration::from_secs(1);
-                let payload = error.to_payload();
-                let telling = packets.write(&payload);
-                let _ = tokio::time::timeout(patience, telling).await;
-                match error {
-                    ClientError::BadHandshake(text) => SessionEnd::ClientMalformed(text),
-                    other => SessionEnd::LoginRefused(other.to_string()),
-                }
-            }
-        }
-    }
+    let (response, Learnt { credential, salt }) = match learning.await {
+        Ok(learnt) => learnt,
+        Err(failure) => return Err(failure.tell(&mut packets).await),
+    };
+    let seq = packets.next_seq();
+    let (_, ahead) = packets.into_parts();
+    let login = Login {
+        credential,
+        // TLS is each hop's own.
+        capabilities: (response.capabilities & greeting.capabilities).without(Capabilities::SSL),
+        user: response.user,
+        collation: response.collation,
+        max_packet: response.max_packet,
+        schema: response.schema,
+        attributes: response.attributes,
+    };
+    Ok(Heard { stream, ahead, seq, login, salt, shown })
 }
 
 fn greeting(identity: &Identity, connection_id: u32, salt: Salt) -> Greeting {
@@ -142,175 +111,13 @@ fn greeting(identity: &Identity, connection_id: u32, salt: Salt) -> Greeting {
     }
 }
 
-/// What servers of the family greet with themselves, so that drivers behave as before them.
-fn default_plugin(flavor: Flavor) -> &'static str {
-    match flavor {
-        Flavor::MySql => CACHING_SHA2,
-        Flavor::MariaDb => NATIVE,
-    }
-}
-
-/// Random bytes without NUL and `$`, below 0x80: some clients treat a salt as text.
-pub(super) fn random_salt() -> Salt {
-    let mut salt = [0; SALT_LEN];
-    if aws_lc_rs::rand::fill(&mut salt).is_err() {
-        // The library documents no cause on Linux; a fixed salt must never be used in its place.
-        tracing::error!("no randomness for a salt");
-        std::process::abort();
-    }
-    for byte in &mut salt {
-        *byte &= 0x7F;
-        if matches!(*byte, 0 | b'$') {
-            *byte += 1;
-        }
-    }
-    salt
-}
-
-async fn read_response(
-    packets: &mut PacketStream<&mut Stream>,
-    offered: Capabilities,
-) -> Result<HandshakeResponse, LoginFailure> {
-    let payload = packets.read().await?;
-    if HandshakeResponse::is_ssl_request(&payload) && !offered.has(Capabilities::SSL) {
-        let text = "this version of Tandem does not offer TLS".to_owned();
+fn parse(payload: &[u8], offered: Capabilities) -> Result<HandshakeResponse, LoginFailure> {
+    if HandshakeResponse::is_ssl_request(payload) {
+        let text = match offered.has(Capabilities::SSL) {
+            true => "TLS inside TLS".to_owned(),
+            false => "TLS was not offered".to_owned(),
+        };
         return Err(LoginFailure::Told(ClientError::BadHandshake(text)));
     }
-    HandshakeResponse::parse(&payload).map_err(|error| StreamError::from(error).into())
-}
-
-/// The rows of `user`. One that is not known may have been made a moment ago: they are read again.
-async fn accounts_of(shared: &Shared, user: &[u8]) -> Result<Vec<Account>, LoginFailure> {
-    let user = String::from_utf8_lossy(user);
-    let (mut accounts, mut unreadable) = shared.accounts_of(&user);
-    if accounts.is_empty() {
-        shared.reread_accounts().await;
-        (accounts, unreadable) = shared.accounts_of(&user);
-    }
-    match unreadable {
-        Some(reason) if accounts.is_empty() => {
-            Err(LoginFailure::Told(ClientError::CannotLogIn { user: user.into_owned(), reason }))
-        }
-        _ => Ok(accounts),
-    }
-}
-
-/// The plugin to ask a client for: one that the user's accounts have, if Tandem can carry it.
-fn preferred_plugin(accounts: &[Account], otherwise: &'static str) -> &'static str {
-    let has = |wanted: fn(&AccountPlugin) -> bool| accounts.iter().any(|a| wanted(&a.plugin));
-    let native = has(|plugin| matches!(plugin, AccountPlugin::Native(_)));
-    let sha2 = has(|plugin| matches!(plugin, AccountPlugin::CachingSha2));
-    match (native, sha2) {
-        (true, false) => NATIVE,
-        (false, true) => CACHING_SHA2,
-        _ => otherwise,
-    }
-}
-
-async fn learn(
-    packets: &mut PacketStream<&mut Stream>,
-    shared: &Shared,
-    user: &[u8],
-    first: Answer<'_>,
-) -> Result<Credential, LoginFailure> {
-    // A client without a password says so whatever the plugin.
-    if first.token.is_empty() && matches!(first.plugin.as_str(), NATIVE | CACHING_SHA2) {
-        return Ok(Credential::Empty);
-    }
-    let accounts = accounts_of(shared, user).await?;
-    let known = if first.plugin == CACHING_SHA2 { CACHING_SHA2 } else { NATIVE };
-    let wanted = preferred_plugin(&accounts, known);
-    if wanted == first.plugin {
-        return learn_from(packets, shared, user, &accounts, first).await;
-    }
-    let salt = random_salt();
-    let token = switch(packets, wanted, salt).await?;
-    let answer = Answer { plugin: wanted.to_owned(), token: &token, salt };
-    learn_from(packets, shared, user, &accounts, answer).await
-}
-
-/// Asks the client to answer with another plugin.
-async fn switch(
-    packets: &mut PacketStream<&mut Stream>,
-    plugin: &str,
-    salt: Salt,
-) -> Result<Vec<u8>, LoginFailure> {
-    packets.write(&AuthSwitch { plugin: plugin.to_owned(), salt }.to_payload()).await?;
-    Ok(packets.read().await?)
-}
-
-async fn learn_from(
-    packets: &mut PacketStream<&mut Stream>,
-    shared: &Shared,
-    user: &[u8],
-    accounts: &[Account],
-    answer: Answer<'_>,
-) -> Result<Credential, LoginFailure> {
-    if answer.token.is_empty() || answer.token == [0] {
-        return Ok(Credential::Empty);
-    }
-    if answer.plugin == CACHING_SHA2 {
-        return learn_sha2(packets, shared, user, answer).await;
-    }
-    if let Some(secret) = reveal(accounts, &answer) {
-        return Ok(Credential::Native(secret));
-    }
-    let unusable = accounts.iter().find_map(|account| match &account.plugin {
-        AccountPlugin::Other(plugin) => Some(plugin),
-        _ => None,
-    });
-    if let (Some(plugin), false) = (unusable, accounts.iter().any(is_native)) {
-        return Err(LoginFailure::Told(ClientError::CannotLogIn {
-            user: String::from_utf8_lossy(user).into_owned(),
-            reason: format!(
-                "its account authenticates with {plugin}, which this version of Tandem cannot \
-                 carry; use an account with {NATIVE} or {CACHING_SHA2}"
-            ),
-        }));
-    }
-    // The password may have been changed a moment ago.
-    shared.reread_accounts().await;
-    let (accounts, _) = shared.accounts_of(&String::from_utf8_lossy(user));
-    Ok(reveal(&accounts, &answer).map_or(Credential::Wrong, Credential::Native))
-}
-
-fn is_native(account: &Account) -> bool {
-    matches!(account.plugin, AccountPlugin::Native(_))
-}
-
-fn reveal(accounts: &[Account], answer: &Answer<'_>) -> Option<NativeSecret> {
-    accounts.iter().find_map(|account| match &account.plugin {
-        AccountPlugin::Native(Some(hash)) => NativeSecret::reveal(answer.token, &answer.salt, hash),
-        _ => None,
-    })
-}
-
-/// A password that logged in before is recognised by its token; any other is asked for, encrypted
-/// with Tandem's own key unless nobody can read along.
-async fn learn_sha2(
-    packets: &mut PacketStream<&mut Stream>,
-    shared: &Shared,
-    user: &[u8],
-    answer: Answer<'_>,
-) -> Result<Credential, LoginFailure> {
-    if let Some(password) = shared.known_password(user, answer.token, &answer.salt) {
-        packets.write(&[1, 3]).await?;
-        return Ok(Credential::Password(password));
-    }
-    packets.write(&[1, 4]).await?;
-    let mut reply = zeroize::Zeroizing::new(packets.read().await?);
-    if packets.get_ref().is_secure() {
-        if reply.pop() != Some(0) {
-            let text = "a password without its end".to_owned();
-            return Err(LoginFailure::Told(ClientError::BadHandshake(text)));
-        }
-        return Ok(Credential::Password(reply));
-    }
-    let key = shared.rsa_key().await;
-    if let ([2], Some(key)) = (reply.as_slice(), &key) {
-        packets.write(&[&[1], key.public_pem().as_bytes()].concat()).await?;
-        reply = zeroize::Zeroizing::new(packets.read().await?);
-    }
-    let password = key.and_then(|key| key.decrypt(&reply, &answer.salt).ok());
-    Ok(password.map_or(Credential::Wrong, Credential::Password))
+    HandshakeResponse::parse(payload).map_err(|error| StreamError::from(error).into())
 }

@@ -19,6 +19,20 @@ pub(super) enum ClientError {
     /// More clients than `limits.max_connections`.
     #[error("Too many connections: Tandem serves at most {0} at once (limits.max_connections)")]
     TooManyConnections(usize),
+    /// It came without TLS.
+    #[error(
+        "Connections using insecure transport are prohibited: Tandem is configured to take clients \
+         over TLS only ([tls] of proxy.toml)"
+    )]
+    InsecureTransport,
+    /// A master's connection cannot be encrypted, or the master not be trusted.
+    #[error("No connection to {server}: {reason}")]
+    NotTrusted {
+        /// Its name.
+        server: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The account cannot be used through Tandem.
     #[error("Access denied for user '{user}': {reason}")]
     CannotLogIn {
@@ -107,10 +121,13 @@ impl ClientError {
         match self {
             Self::BadHandshake(_) => (1043, *b"08S01"),
             Self::TooManyConnections(_) => (1040, *b"08004"),
+            // ER_SECURE_TRANSPORT_REQUIRED
+            Self::InsecureTransport => (3159, *b"HY000"),
             Self::CannotLogIn { .. } => (1045, *b"28000"),
             Self::RolledBack { .. } | Self::NotExecuted { .. } => (1213, *b"40001"),
             Self::HoldExpired { .. }
             | Self::NotAccepted { .. }
+            | Self::NotTrusted { .. }
             | Self::OutcomeUnknown { .. }
             | Self::CutOff { .. }
             | Self::StateLost { .. }

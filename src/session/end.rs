@@ -13,6 +13,8 @@ pub enum SessionEnd {
     ClientGone(StreamError),
     /// The client sent what no client may send.
     ClientMalformed(String),
+    /// The client asked for TLS, and its TLS handshake failed.
+    TlsFailed(String),
     /// The client did not finish its handshake within `limits.connect_timeout`.
     HandshakeTimeout,
     /// The login was refused, by a master or by Tandem.
@@ -45,6 +47,7 @@ impl SessionEnd {
             Self::Quit => "quit",
             Self::ClientGone(_) => "client_gone",
             Self::ClientMalformed(_) => "client_malformed",
+            Self::TlsFailed(_) => "tls_failed",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::LoginRefused(_) => "login_refused",
             Self::NobodyActive(_) => "nobody_active",
@@ -65,6 +68,7 @@ impl SessionEnd {
         match self {
             Self::ClientGone(error) => error.to_string(),
             Self::ClientMalformed(text)
+            | Self::TlsFailed(text)
             | Self::LoginRefused(text)
             | Self::NobodyActive(text)
             | Self::ServerMalformed(text)

@@ -3,13 +3,16 @@
 //! The console's own library can do one plugin that current MySQL clients no longer have. So the
 //! login is heard here, as before a master, and the console gets a stream that is through with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::rustls::ServerConfig;
 
-use super::client::random_salt;
 use super::client_error::ClientError;
 use super::credential::{CACHING_SHA2, NATIVE};
+use super::greeting::{Greeted, greet};
+use super::learning::random_salt;
 use crate::wire::{
     AuthSwitch, Capabilities, Greeting, HandshakeResponse, PacketStream, Salt, Stream, StreamError,
     native_token_of_password, sha2_matches, sha2_stage2,
@@ -32,6 +35,9 @@ pub enum NotAdmitted {
     /// The connection broke, or carried something else than a login.
     #[error("{0}")]
     Stream(#[from] StreamError),
+    /// It asked for TLS, and the handshake failed.
+    #[error("TLS handshake: {0}")]
+    Tls(std::io::Error),
     /// It took too long.
     #[error("no login within {0:?}")]
     Timeout(Duration),
@@ -41,54 +47,70 @@ pub enum NotAdmitted {
 }
 
 /// Greets a client of the console in place of `inner`, the console's own greeting, and lets it in as
-/// `user` with `password`.
+/// `user` with `password`. It may encrypt, if there is `tls`.
 ///
 /// # Errors
 /// When it does not get that far within `timeout`.
 pub async fn admit(
-    mut stream: Stream,
+    stream: Stream,
     inner: &Greeting,
     user: &str,
     password: &str,
+    tls: Option<Arc<ServerConfig>>,
     timeout: Duration,
 ) -> Result<Admitted, NotAdmitted> {
+    let salt = random_salt();
+    let tls = tls.filter(|_| !stream.is_secure());
+    let mut capabilities = inner.capabilities & Capabilities::RELAYED | own();
+    if tls.is_some() {
+        capabilities = capabilities.with(Capabilities::SSL);
+    }
+    let plugin = CACHING_SHA2.to_owned();
+    let greeting = Greeting { salt, capabilities, plugin, ..inner.clone() };
     let hearing = async {
-        let mut packets = PacketStream::new(&mut stream);
-        let salt = random_salt();
-        let greeting = Greeting {
-            salt,
-            capabilities: inner.capabilities & Capabilities::RELAYED | own(),
-            plugin: CACHING_SHA2.to_owned(),
-            ..inner.clone()
-        };
-        packets.write(&greeting.to_payload()).await?;
-        let response =
-            HandshakeResponse::parse(&packets.read().await?).map_err(StreamError::from)?;
-        let answered = answer(&mut packets, &response, salt).await?;
-        let right = response.user == user.as_bytes() && answered.is_right(password);
-        if !right {
-            let name = String::from_utf8_lossy(&response.user).into_owned();
-            let reason = "the console's user and password are admin.user and admin.password \
-                          of proxy.toml"
-                .to_owned();
-            let error = ClientError::CannotLogIn { user: name.clone(), reason };
-            packets.write(&error.to_payload()).await?;
-            return Err(NotAdmitted::Denied(name));
+        let Greeted { packets, payload } =
+            greet(stream, &greeting, tls.as_ref()).await.map_err(NotAdmitted::Tls)?;
+        let seq = packets.next_seq();
+        let (mut stream, ahead) = packets.into_parts();
+        let mut packets = PacketStream::resume(&mut stream, ahead);
+        packets.set_seq(seq);
+        let heard = hear(&mut packets, &payload?, salt, user, password).await;
+        let seq = packets.next_seq();
+        match heard {
+            Ok(response) => Ok(Admitted { stream, response, seq }),
+            Err(error) => {
+                let _ = stream.shutdown().await;
+                Err(error)
+            }
         }
-        if answered.plugin == CACHING_SHA2 && !answered.token.is_empty() {
-            packets.write(&[1, 3]).await?;
-        }
-        Ok((response, packets.next_seq()))
     };
     let heard = tokio::time::timeout(timeout, hearing).await;
-    let result = heard.map_err(|_| NotAdmitted::Timeout(timeout)).and_then(|heard| heard);
-    match result {
-        Ok((response, seq)) => Ok(Admitted { stream, response, seq }),
-        Err(error) => {
-            let _ = stream.shutdown().await;
-            Err(error)
-        }
+    heard.map_err(|_| NotAdmitted::Timeout(timeout)).and_then(|heard| heard)
+}
+
+/// Hears the login that begins with `payload`.
+async fn hear(
+    packets: &mut PacketStream<&mut Stream>,
+    payload: &[u8],
+    salt: Salt,
+    user: &str,
+    password: &str,
+) -> Result<HandshakeResponse, NotAdmitted> {
+    let response = HandshakeResponse::parse(payload).map_err(StreamError::from)?;
+    let answered = answer(packets, &response, salt).await?;
+    if response.user != user.as_bytes() || !answered.is_right(password) {
+        let name = String::from_utf8_lossy(&response.user).into_owned();
+        let reason = "the console's user and password are admin.user and admin.password of \
+                      proxy.toml"
+            .to_owned();
+        let error = ClientError::CannotLogIn { user: name.clone(), reason };
+        packets.write(&error.to_payload()).await?;
+        return Err(NotAdmitted::Denied(name));
     }
+    if answered.plugin == CACHING_SHA2 && !answered.token.is_empty() {
+        packets.write(&[1, 3]).await?;
+    }
+    Ok(response)
 }
 
 fn own() -> Capabilities {

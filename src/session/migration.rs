@@ -11,17 +11,21 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 
 use super::backend::{Accepted, Backend, ConnectFailure};
-use super::client;
 use super::client_error::ClientError;
+use super::credential::Credential;
 use super::current::Held;
 use super::end::SessionEnd;
+use super::learning;
 use super::registry::Activity;
 use super::relay::Relay;
 use super::request::{KEPT, Request};
 use super::state::SessionState;
 use crate::routing::Writer;
 use crate::topology::{Flavor, Server};
-use crate::wire::{ChangeUser, ErrorPacket, Header, PacketStream, StreamError, put_packet};
+use crate::wire::{
+    ChangeUser, ErrorPacket, Header, Malformed, PacketStream, StreamError, certificate_proof,
+    put_packet, with_certificate_proof,
+};
 
 /// What Tandem wants to be told of every session: which system variables changed, and that
 /// something else did. The schema is reported by default.
@@ -64,6 +68,10 @@ impl Relay {
                 Err(ConnectFailure::Unsupported(reason)) => {
                     let user = String::from_utf8_lossy(&self.login.user).into_owned();
                     return Err(Refusal::Tandem(ClientError::CannotLogIn { user, reason }));
+                }
+                Err(ConnectFailure::NotTrusted(reason)) => {
+                    let server = server.name.clone();
+                    return Err(Refusal::Tandem(ClientError::NotTrusted { server, reason }));
                 }
                 Err(failure) => {
                     if let Some(refused) = self.after_failed_connect(server, failure).await? {
@@ -131,7 +139,7 @@ impl Relay {
             Err(ConnectFailure::Refused(packet)) if !is_overloaded(&packet) => {
                 return self.not_restored(server, words_of(&packet)).await.map(Err);
             }
-            Err(ConnectFailure::Unsupported(reason)) => {
+            Err(ConnectFailure::Unsupported(reason) | ConnectFailure::NotTrusted(reason)) => {
                 return self.not_restored(server, reason).await.map(Err);
             }
             Err(failure) => {
@@ -183,7 +191,8 @@ impl Relay {
         let connecting = async {
             // The permit can only fail when the semaphore is closed, which nobody does.
             let _permit = shared.logins(server.id).acquire().await.ok();
-            Backend::connect(server, &login, number, shared.connect_timeout).await
+            let timeout = shared.connect_timeout;
+            Backend::connect(server, &login, number, &shared.master_tls, timeout).await
         };
         let mut routes = shared.routes();
         tokio::select! {
@@ -210,7 +219,9 @@ impl Relay {
                 reason
             }
             ConnectFailure::Refused(packet) => words_of(&packet),
-            ConnectFailure::Unsupported(reason) | ConnectFailure::Replaced(reason) => reason,
+            ConnectFailure::Unsupported(reason)
+            | ConnectFailure::NotTrusted(reason)
+            | ConnectFailure::Replaced(reason) => reason,
         };
         let waited = self.wait(Some(RETRY)).await?;
         Ok(waited.err().map(|()| ClientError::NotAccepted { server: server.name.clone(), reason }))
@@ -366,9 +377,24 @@ impl Relay {
         if let Some(mut backend) = self.backend.take()
             && !self.half_sent
         {
-            let quit = backend.stream.write_all(&[1, 0, 0, 0, 1]);
+            let quit = async {
+                backend.stream.write_all(&[1, 0, 0, 0, 1]).await?;
+                backend.stream.flush().await
+            };
             let _ = tokio::time::timeout(Duration::from_millis(100), quit).await;
         }
+    }
+
+    /// The OK of a login, with what makes a MariaDB client trust our certificate, if there is one
+    /// that it has to trust and a secret to prove it with.
+    fn with_own_proof(&self, ok: &[u8]) -> Result<Vec<u8>, Malformed> {
+        let proof = match (&self.login.credential, &self.shown) {
+            (Credential::Native(secret), Some(shown)) => {
+                Some(certificate_proof(secret, &self.salt, shown))
+            }
+            _ => None,
+        };
+        with_certificate_proof(ok, proof.as_ref().map(|proof| &proof[..]))
     }
 
     /// COM_CHANGE_USER: a new login, and a session of its own.
@@ -383,11 +409,13 @@ impl Relay {
         let ahead = std::mem::take(self.request.bytes_mut());
         let mut packets = PacketStream::resume(&mut self.client, ahead);
         packets.set_seq(seq.wrapping_add(1));
-        let learnt = client::learn_anew(&mut packets, &self.shared, &change.user, flavor).await;
+        let learnt = learning::learn_anew(&mut packets, &self.shared, &change.user, flavor).await;
         let next_seq = packets.next_seq();
         let (_, ahead) = packets.into_parts();
         self.request = Request::new(ahead);
-        self.login.credential = learnt?;
+        let learnt = learnt?;
+        self.login.credential = learnt.credential;
+        self.salt = learnt.salt;
         self.login.user = change.user;
         self.login.schema = change.schema;
         self.login.collation = change.collation.unwrap_or(self.login.collation);
@@ -409,7 +437,7 @@ pub(super) async fn answer_login(
     let login = &relay.login;
     let (payload, end) = match answer {
         Ok(mut ok) => {
-            if let super::credential::Credential::Password(password) = &login.credential {
+            if let Credential::Password(password) = &login.credential {
                 relay.shared.remember_password(&login.user, password);
             }
             if !login.capabilities.has(crate::wire::Capabilities::SESSION_TRACK) {
@@ -419,10 +447,13 @@ pub(super) async fn answer_login(
                     .map_err(|error| SessionEnd::ServerMalformed(error.to_string()))?;
                 ok = packet[Header::LEN..len].to_vec();
             }
+            let ok = relay
+                .with_own_proof(&ok)
+                .map_err(|error| SessionEnd::ServerMalformed(error.to_string()))?;
             (ok, None)
         }
         Err(Refusal::Server(packet)) => {
-            if let super::credential::Credential::Password(password) = &login.credential {
+            if let Credential::Password(password) = &login.credential {
                 relay.shared.forget_password(&login.user, password);
             }
             relay.shared.metrics().login_failures.inc();

@@ -15,6 +15,7 @@
 //!
 //! Not here: who is active (the failover machine), and when a client may connect (the listener).
 
+mod answering;
 mod assignment;
 mod backend;
 mod client;
@@ -25,7 +26,9 @@ mod effects;
 mod end;
 mod front_door;
 mod functions;
+mod greeting;
 mod idle;
+mod learning;
 mod login;
 mod loss;
 mod migration;

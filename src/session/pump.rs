@@ -62,7 +62,7 @@ impl Relay {
     /// Passes on what there is.
     pub(super) fn poll_pump(&mut self, cx: &mut Context<'_>) -> Poll<Pumped> {
         loop {
-            if !self.unsent.is_empty() {
+            if self.owes_client() {
                 match self.poll_unsent(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => {
@@ -107,6 +107,11 @@ impl Relay {
         self.tracker.is_done() && self.backend.as_ref().is_none_or(|backend| backend.swallow == 0)
     }
 
+    /// Whether the client has yet to take bytes that were meant for it.
+    fn owes_client(&self) -> bool {
+        !self.unsent.is_empty() || self.unflushed
+    }
+
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sent = 0;
         while sent < self.unsent.len() {
@@ -121,7 +126,9 @@ impl Relay {
             }
         }
         self.unsent = Vec::new();
-        Poll::Ready(Ok(()))
+        let flushed = Pin::new(&mut self.client).poll_flush(cx);
+        self.unflushed = flushed.is_pending();
+        flushed
     }
 
     fn read_and_pass_on(&mut self, scratch: &mut Vec<u8>, cx: &mut Context<'_>) -> Flow {
@@ -183,8 +190,15 @@ impl Relay {
                 }
             }
         }
+        if self.unsent.is_empty() {
+            match Pin::new(&mut self.client).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Flow::Stop(Pumped::ClientGone(error.into())),
+                Poll::Pending => self.unflushed = true,
+            }
+        }
         match followed.stop {
-            Some(Pumped::Answered) if !self.unsent.is_empty() => Flow::Again,
+            Some(Pumped::Answered) if self.owes_client() => Flow::Again,
             Some(stop) => Flow::Stop(stop),
             None => Flow::Again,
         }

@@ -28,7 +28,7 @@ use super::shared::Shared;
 use super::state::SessionState;
 use super::verdict::Verdict;
 use crate::topology::ServerId;
-use crate::wire::{Command, Header, ResponseTracker, Stream};
+use crate::wire::{Command, Header, ResponseTracker, Salt, Stream};
 
 /// A session after its login.
 pub(super) struct Relay {
@@ -39,6 +39,11 @@ pub(super) struct Relay {
     pub(super) backend: Option<Backend>,
     /// Bytes of an answer that the client has not taken yet.
     pub(super) unsent: Vec<u8>,
+    /// TLS has taken what the client has not.
+    pub(super) unflushed: bool,
+    /// SHA-256 of the certificate that the client was shown, and the salt that it answered last.
+    pub(super) shown: Option<[u8; 32]>,
+    pub(super) salt: Salt,
     pub(super) tracker: ResponseTracker,
     pub(super) state: SessionState,
     pub(super) login: Login,

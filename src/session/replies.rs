@@ -38,6 +38,12 @@ impl Relay {
 
     /// Writes packets to the client.
     pub(super) async fn tell_client(&mut self, packets: &[u8]) -> Result<(), SessionEnd> {
-        self.client.write_all(packets).await.map_err(|error| SessionEnd::ClientGone(error.into()))
+        let telling = async {
+            self.client.write_all(packets).await?;
+            self.client.flush().await
+        };
+        telling.await.map_err(|error| SessionEnd::ClientGone(error.into()))?;
+        self.unflushed = false;
+        Ok(())
     }
 }

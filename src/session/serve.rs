@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::client;
+use super::client::{self, Heard};
 use super::client_error::ClientError;
 use super::current::{Current, Uncounted};
 use super::end::SessionEnd;
@@ -18,7 +18,7 @@ use super::shared::Shared;
 use super::state::SessionState;
 use crate::routing::Writer;
 use crate::topology::Identity;
-use crate::wire::{PacketStream, ResponseTracker, Stream, put_packet};
+use crate::wire::{ResponseTracker, Stream, put_packet};
 
 /// How long a client may take to read an error that is said before it is greeted.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -67,13 +67,11 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         Ok(identity) => identity,
         Err(error) => return refuse_early(&mut stream, &error).await,
     };
-    let mut packets = PacketStream::new(&mut stream);
-    let login = match client::hear_login(&mut packets, shared, &identity, entry.id).await {
-        Ok(login) => login,
+    let heard = client::hear_login(stream, shared, &identity, entry.id).await;
+    let Heard { stream, ahead, seq, login, salt, shown } = match heard {
+        Ok(heard) => heard,
         Err(end) => return end,
     };
-    let seq = packets.next_seq();
-    let (_, ahead) = packets.into_parts();
     entry.set_user(&login.user);
     let mut relay = Relay {
         shared: Arc::clone(shared),
@@ -82,6 +80,9 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         request: Request::new(ahead),
         backend: None,
         unsent: Vec::new(),
+        unflushed: false,
+        shown,
+        salt,
         tracker: ResponseTracker::new(login.capabilities),
         state: SessionState::default(),
         generation: 0,

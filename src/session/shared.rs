@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 use super::registry::Registry;
 use crate::metrics::SessionMetrics;
 use crate::routing::RoutingTable;
+use crate::tls::{MasterTls, Offer};
 use crate::topology::{Account, Accounts, Observation, Outcome, ServerId, Source, UnreachableKind};
-use crate::wire::{RsaKey, Salt, sha2_matches, sha2_stage2};
+use crate::wire::{RsaKey, Salt, Stream, sha2_matches, sha2_stage2};
 
 /// The control plane and the settings, as sessions see them.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub struct Shared {
     pub connect_timeout: Duration,
     /// Clients at once.
     pub max_connections: usize,
+    /// How connections to masters are encrypted.
+    pub master_tls: MasterTls,
+    offers: watch::Receiver<Option<Arc<Offer>>>,
     routes: watch::Receiver<Arc<RoutingTable>>,
     accounts: watch::Receiver<Arc<Accounts>>,
     refresh_accounts: Arc<Notify>,
@@ -58,6 +62,8 @@ pub struct Channels {
     pub refresh_accounts: Arc<Notify>,
     /// What sessions see of servers.
     pub observations: mpsc::Sender<Observation>,
+    /// TLS towards clients.
+    pub offers: watch::Receiver<Option<Arc<Offer>>>,
 }
 
 /// How many sessions log in to a new active at once.
@@ -80,6 +86,7 @@ impl Shared {
         hold: Duration,
         connect_timeout: Duration,
         max_connections: usize,
+        master_tls: MasterTls,
         metrics: SessionMetrics,
     ) -> Self {
         let generation = channels.routes.borrow().generation;
@@ -90,6 +97,8 @@ impl Shared {
             hold,
             connect_timeout,
             max_connections,
+            master_tls,
+            offers: channels.offers,
             routes: channels.routes,
             accounts: channels.accounts,
             refresh_accounts: channels.refresh_accounts,
@@ -101,6 +110,11 @@ impl Shared {
             passwords: Mutex::new(Vec::new()),
             metrics,
         }
+    }
+
+    /// What a client on `stream` is offered. Whoever comes by a Unix socket is alone on it already.
+    pub(super) fn offer(&self, stream: &Stream) -> Option<Arc<Offer>> {
+        self.offers.borrow().clone().filter(|_| !stream.is_secure())
     }
 
     /// Permits to log in to a server.

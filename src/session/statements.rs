@@ -1,6 +1,8 @@
 //! Prepared statements on their way: from the client's id to the server's, and prepared again where
 //! they are not known yet.
 
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt as _;
 
 use super::client_error::ClientError;
@@ -268,7 +270,9 @@ impl Relay {
     /// Ends both connections in good order.
     pub(super) async fn say_goodbye(&mut self) {
         self.release_backend().await;
-        let _ = self.client.shutdown().await;
+        // What TLS has kept back leaves first, if the client takes it.
+        let leaving = self.client.shutdown();
+        let _ = tokio::time::timeout(Duration::from_secs(1), leaving).await;
     }
 }
 

@@ -82,7 +82,11 @@ impl Relay {
         let current = std::mem::replace(&mut self.current, super::current::Current::none());
         self.tracker.start(Command::Query, false);
         let preamble = std::mem::take(&mut backend.preamble);
-        if backend.stream.write_all(&preamble).await.is_ok() {
+        let sending = async {
+            backend.stream.write_all(&preamble).await?;
+            backend.stream.flush().await
+        };
+        if sending.await.is_ok() {
             let patience = self.shared.connect_timeout;
             let answered = poll_fn(|cx| self.poll_preamble(cx));
             if tokio::time::timeout(patience, answered).await.is_err() {

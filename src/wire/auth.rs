@@ -60,6 +60,38 @@ impl NativeSecret {
     }
 }
 
+/// What MariaDB's clients from 11.4 on look for in the first OK packet when nothing else makes them
+/// trust the server's certificate: `01` and, in capital hex,
+/// `SHA256( SHA1(SHA1(pw)) || salt || SHA256(certificate) )`. Only who knows the stored hash can say
+/// it, and somebody in between has another certificate (MariaDB Connector/C, `my_auth.c`,
+/// `run_plugin_auth`; the salt is the one that the client has answered).
+#[must_use]
+pub fn certificate_proof(
+    secret: &NativeSecret,
+    salt: &Salt,
+    fingerprint: &[u8; 32],
+) -> [u8; PROOF_LEN] {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut proof = [PROOF_MARK; PROOF_LEN];
+    let digest = sha256(&[&sha1(&[&secret.stage1]), salt, fingerprint]);
+    for (byte, pair) in digest.iter().zip(proof[1..].chunks_exact_mut(2)) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 0xF)];
+    }
+    proof
+}
+
+/// What a [`certificate_proof`] begins with.
+const PROOF_MARK: u8 = 1;
+
+/// Bytes of a [`certificate_proof`].
+const PROOF_LEN: usize = 65;
+
+/// Whether an OK packet's info is such a proof, about whatever certificate.
+pub(super) fn is_certificate_proof(info: &[u8]) -> bool {
+    info.len() == PROOF_LEN && info[0] == PROOF_MARK
+}
+
 /// The token for a `mysql_native_password` login with `salt`.
 #[must_use]
 pub fn native_token(secret: &NativeSecret, salt: &Salt) -> [u8; 20] {
@@ -122,6 +154,19 @@ mod tests {
                 let wrong = native_token_of_password(other.as_bytes(), &here);
                 prop_assert!(NativeSecret::reveal(&wrong, &here, &stage2).is_none());
             }
+        }
+
+        #[test]
+        fn a_proof_names_password_salt_and_certificate(
+            salt: [u8; 20], fingerprint: [u8; 32], password in ".{1,40}"
+        ) {
+            let secret = NativeSecret { stage1: sha1(&[password.as_bytes()]) };
+            let proof = certificate_proof(&secret, &salt, &fingerprint);
+            prop_assert!(is_certificate_proof(&proof));
+            let said = String::from_utf8(proof[1..].to_vec()).expect("hex");
+            let stage2 = sha1(&[&sha1(&[password.as_bytes()])]);
+            let expected = sha256(&[&[&stage2[..], &salt, &fingerprint].concat()]);
+            prop_assert_eq!(said, expected.map(|byte| format!("{byte:02X}")).concat());
         }
 
         #[test]

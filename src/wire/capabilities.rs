@@ -66,7 +66,7 @@ impl Capabilities {
     /// What Tandem can carry between a client and a server. The rest is never offered: a feature
     /// that one side believes in and the other does not know corrupts data silently.
     ///
-    /// Left out: compression and TLS (each hop by itself, not built yet), `QUERY_ATTRIBUTES` and
+    /// Left out: TLS (each hop by itself), compression (likewise, not built yet), `QUERY_ATTRIBUTES` and
     /// `OPTIONAL_RESULTSET_METADATA` (they change the form of commands and results),
     /// `MULTI_FACTOR`, MariaDB's progress reports and `COM_MULTI`.
     pub const RELAYED: Self = Self(

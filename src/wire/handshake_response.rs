@@ -8,6 +8,7 @@
 //!   [schema NUL]       CONNECT_WITH_DB
 //!   [plugin NUL]       PLUGIN_AUTH
 //!   [attributes]       CONNECT_ATTRS: lenenc length, then lenenc key, lenenc value, ...
+//! SSLRequest:          the first line alone; TLS begins behind it, and the whole follows in it
 //! AuthSwitchRequest:   FE  plugin NUL  salt(20) NUL
 //! COM_CHANGE_USER:     11  user NUL  token length(1) token  schema NUL  collation(2)
 //!                      [plugin NUL]  [attributes]
@@ -60,6 +61,19 @@ impl HandshakeResponse {
             && payload.first_chunk().is_some_and(|low| {
                 Capabilities(u64::from(u32::from_le_bytes(*low))).has(Capabilities::SSL)
             })
+    }
+
+    /// An SSLRequest: says that TLS begins, and what follows in it will say again.
+    #[must_use]
+    pub fn ssl_request(capabilities: Capabilities, max_packet: u32, collation: u8) -> Vec<u8> {
+        let capabilities = capabilities.with(Capabilities::SSL);
+        let mut out = Vec::with_capacity(32);
+        out.extend_from_slice(&capabilities.low().to_le_bytes());
+        out.extend_from_slice(&max_packet.to_le_bytes());
+        out.push(collation);
+        out.extend_from_slice(&[0; 19]);
+        out.extend_from_slice(&capabilities.extended().to_le_bytes());
+        out
     }
 
     /// Reads a payload.

@@ -1,8 +1,8 @@
 //! The MySQL client/server protocol: packets, handshake, authentication arithmetic, and knowing
 //! where a response ends.
 //!
-//! No policy and, but for one file ([`PacketStream`]), no sockets: everything here works on bytes
-//! it is given. A relay does not need to understand rows, so nothing here decodes one. What it must
+//! No policy and, but for two files ([`Stream`], [`PacketStream`]), no sockets: everything here works
+//! on bytes it is given. A relay does not need to understand rows, so nothing here decodes one. What it must
 //! know of a response is when it is over and what the server's last words about the session were
 //! (status flags, session trackers); [`ResponseTracker`] finds that out from packet headers and
 //! first bytes, and from the few small packets that matter.
@@ -24,10 +24,11 @@ mod packet;
 mod packet_stream;
 mod response_tracker;
 mod rsa_key;
+mod stream;
 
 pub use auth::{
-    NativeSecret, SALT_LEN, Salt, native_token, native_token_of_password, sha2_matches,
-    sha2_stage2, sha2_token,
+    NativeSecret, SALT_LEN, Salt, certificate_proof, native_token, native_token_of_password,
+    sha2_matches, sha2_stage2, sha2_token,
 };
 pub use capabilities::Capabilities;
 pub use codec::{Cursor, Malformed, put_lenenc_bytes, put_lenenc_int};
@@ -35,8 +36,12 @@ pub use command::Command;
 pub use error_packet::{ErrorPacket, SqlState};
 pub use greeting::Greeting;
 pub use handshake_response::{AuthSwitch, ChangeUser, HandshakeResponse};
-pub use ok_packet::{OkPacket, SessionChange, SessionChanges, StatusFlags, strip_session_state};
+pub use ok_packet::{
+    OkPacket, SessionChange, SessionChanges, StatusFlags, strip_session_state,
+    with_certificate_proof,
+};
 pub use packet::{Header, MAX_PAYLOAD, put_packet};
-pub use packet_stream::{PacketStream, Stream, StreamError};
+pub use packet_stream::{PacketStream, StreamError};
 pub use response_tracker::{Prepared, ResponseTracker, Step, Told};
 pub use rsa_key::{RsaError, RsaKey, encrypt_with_pem};
+pub use stream::Stream;

@@ -12,7 +12,8 @@
 //!
 //! Session state is a list of `type(1) data(lenenc)` (MySQL source, `session_tracker.cc`).
 
-use super::codec::{Cursor, Malformed, put_lenenc_int};
+use super::auth::is_certificate_proof;
+use super::codec::{Cursor, Malformed, put_lenenc_bytes, put_lenenc_int};
 use super::packet::Header;
 
 /// Status flags of a session.
@@ -171,10 +172,33 @@ pub fn strip_session_state(packet: &mut [u8]) -> Result<usize, Malformed> {
     Ok(end)
 }
 
+/// The payload of a login's OK with our own proof of our own certificate, or none: a server's is about
+/// its certificate, which the client does not see.
+///
+/// # Errors
+/// When it is not what it says.
+pub fn with_certificate_proof(ok: &[u8], proof: Option<&[u8]>) -> Result<Vec<u8>, Malformed> {
+    let mut cursor = Cursor::new(ok);
+    cursor.u8()?;
+    cursor.lenenc_int()?;
+    cursor.lenenc_int()?;
+    let status = StatusFlags(cursor.u16()?);
+    cursor.u16()?;
+    let mut out = ok[..ok.len() - cursor.rest().len()].to_vec();
+    let info = if cursor.is_empty() { &[][..] } else { cursor.lenenc_bytes()? };
+    let theirs = if is_certificate_proof(info) { &[][..] } else { info };
+    let info = proof.unwrap_or(theirs);
+    // Without session state behind it, an empty info is left out.
+    if !info.is_empty() || status.has(StatusFlags::SESSION_STATE_CHANGED) {
+        put_lenenc_bytes(&mut out, info);
+    }
+    out.extend_from_slice(cursor.rest());
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::codec::put_lenenc_bytes;
     use crate::wire::packet::put_packet;
     use proptest::prelude::*;
 
@@ -186,6 +210,26 @@ mod tests {
         put_lenenc_bytes(&mut payload, info);
         put_lenenc_bytes(&mut payload, state);
         payload
+    }
+
+    #[test]
+    fn a_proof_takes_the_place_of_another() {
+        let theirs = [&[1][..], &[b'A'; 64]].concat();
+        let ours = [&[1][..], &[b'F'; 64]].concat();
+        let state = b"\x01\x05\x04shop";
+        for info in [&b""[..], &theirs] {
+            let ok = with_state(info, state);
+            let with = with_certificate_proof(&ok, Some(&ours)).expect("readable");
+            assert_eq!(with, with_state(&ours, state));
+            let without = with_certificate_proof(&ok, None).expect("readable");
+            assert_eq!(without, with_state(b"", state));
+        }
+        let plain = OkPacket::plain(StatusFlags::AUTOCOMMIT);
+        assert_eq!(with_certificate_proof(&plain, None).expect("readable"), plain);
+        let with = with_certificate_proof(&plain, Some(&ours)).expect("readable");
+        assert_eq!(with_certificate_proof(&with, None).expect("readable"), plain);
+        let words = with_state(b"words", state);
+        assert_eq!(with_certificate_proof(&words, None).expect("readable"), words);
     }
 
     #[test]

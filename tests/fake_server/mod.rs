@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use tandem::metrics::SessionMetrics;
 use tandem::routing::{RoutingTable, Writer};
 use tandem::session::{Channels, SessionEnd, Shared, serve};
+use tandem::tls::MasterTls;
 use tandem::topology::{
     Account, Accounts, Flavor, Identity, Observation, ServerAddress, ServerId, Servers, Term,
 };
@@ -99,9 +100,17 @@ impl Stage {
             accounts: accounts_seen,
             refresh_accounts: Arc::new(Notify::new()),
             observations: observed,
+            offers: watch::channel(None).1,
         };
         let metrics = SessionMetrics::default();
-        let shared = Arc::new(Shared::new(channels, hold, connect_timeout, 100, metrics));
+        let shared = Arc::new(Shared::new(
+            channels,
+            hold,
+            connect_timeout,
+            100,
+            MasterTls::disabled(),
+            metrics,
+        ));
         let follower = tokio::spawn(Arc::clone(&shared).follow_routes());
         Self {
             shared,
