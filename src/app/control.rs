@@ -104,13 +104,15 @@ impl Plane {
 
         let channels =
             Channels { routes: routes.clone(), accounts, refresh_accounts, observations: observe };
-        let shared = Arc::new(Shared::new(
+        let mut shared = Shared::new(
             channels,
             config.failover.hold,
             config.limits.connect_timeout,
             config.limits.max_connections,
             metrics.session.clone(),
-        ));
+        );
+        shared.proxy_protocol = config.proxy_protocol.clone();
+        let shared = Arc::new(shared);
         tasks.spawn(Arc::clone(&shared).follow_routes());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (workers, threads) = Workers::start(cores, &shared)?;

@@ -81,6 +81,8 @@ pub(super) const KEYS: &[Key] = &[
     later_unless("server_tls.mode", "\"disabled\""),
     toml("limits.max_connections"),
     text("limits.connect_timeout"),
+    toml("proxy_protocol.accept_from"),
+    text("proxy_protocol.send"),
     text("admin.console"),
     text("admin.http"),
     text("admin.user"),

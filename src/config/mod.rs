@@ -30,7 +30,9 @@ pub use load::{DEFAULT_FILE, load};
 pub use place::{Origins, Place};
 pub use render::{Setting, render, settings};
 pub use secret::Secret;
-pub use sections::{Admin, Config, Failover, Fencing, Limits, Log, LogFormat, Monitor};
+pub use sections::{
+    Admin, Config, Failover, Fencing, Limits, Log, LogFormat, Monitor, ProxyProtocol,
+};
 
 #[cfg(test)]
 mod tests;

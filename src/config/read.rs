@@ -1,15 +1,18 @@
 //! Merged values into sections, key by key; what cannot be read is noted, and its default goes on.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::Value;
 
 use super::keys::{self, MASTER_KEYS};
 use super::load::Merged;
+use super::sections::SENT;
 use super::{
     Admin, Config, ConfigError, Failover, Fencing, Limits, Log, LogFormat, Monitor, Origins, Place,
-    Secret,
+    ProxyProtocol, Secret,
 };
 use crate::topology::{AddressError, ServerAddress, Servers};
 
@@ -44,11 +47,22 @@ impl<'a> Reader<'a> {
         let monitor = self.monitor(defaults.monitor);
         let failover = self.failover(defaults.failover);
         let limits = self.limits(defaults.limits);
+        let proxy_protocol = self.proxy_protocol(defaults.proxy_protocol);
         let admin = self.admin(defaults.admin);
         let log = self.log(defaults.log);
         let servers = Servers::new(masters?, []);
         let origins = std::mem::take(&mut self.origins);
-        Some(Config { listen, servers, monitor, failover, limits, admin, log, origins })
+        Some(Config {
+            listen,
+            servers,
+            monitor,
+            failover,
+            limits,
+            proxy_protocol,
+            admin,
+            log,
+            origins,
+        })
     }
 
     fn monitor(&mut self, default: Monitor) -> Monitor {
@@ -81,6 +95,13 @@ impl<'a> Reader<'a> {
                 default.connect_timeout,
                 positive_duration,
             ),
+        }
+    }
+
+    fn proxy_protocol(&mut self, default: ProxyProtocol) -> ProxyProtocol {
+        ProxyProtocol {
+            accept_from: self.read("proxy_protocol.accept_from", default.accept_from, networks),
+            send: self.read("proxy_protocol.send", default.send, |value| choice(value, SENT)),
         }
     }
 
@@ -323,6 +344,21 @@ fn addresses(value: &Value) -> Result<Vec<ServerAddress>, Expected> {
         Value::Array(list) if list.is_empty() => Err("at least one address".to_owned()),
         Value::Array(list) => list.iter().map(address).collect(),
         single => Ok(vec![address(single)?]),
+    }
+}
+
+/// Networks, or single addresses; none at all is a list too.
+fn networks(value: &Value) -> Result<Vec<IpNet>, Expected> {
+    let network = |value: &Value| {
+        let text = value.as_str().unwrap_or_default();
+        let single = |_| text.parse::<IpAddr>().map(IpNet::from);
+        text.parse::<IpNet>()
+            .or_else(single)
+            .map_err(|_| "networks such as \"10.0.0.0/8\" or \"fd00::/8\", or addresses".to_owned())
+    };
+    match value {
+        Value::Array(list) => list.iter().map(network).collect(),
+        single => Ok(vec![network(single)?]),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use toml_edit::{Array, Value};
 
+use super::sections::SENT;
 use super::{Config, Fencing, LogFormat, Place, Secret};
 use crate::topology::ServerAddress;
 
@@ -21,8 +22,9 @@ pub struct Setting {
 /// Every key that this version acts on, in the order of the file, secrets masked.
 #[must_use]
 pub fn settings(config: &Config) -> Vec<Setting> {
-    let Config { listen, servers, monitor, failover, limits, admin, log, origins } = config;
-    let mut rows = vec![("listen".to_owned(), addresses(listen))];
+    let Config { listen, servers, monitor, failover, limits, proxy_protocol, admin, log, origins } =
+        config;
+    let mut rows = vec![("listen".to_owned(), list(listen))];
     for (index, master) in servers.masters().enumerate() {
         rows.push((format!("masters[{index}].name"), master.name.as_str().into()));
         rows.push((format!("masters[{index}].address"), master.address.to_string().into()));
@@ -41,6 +43,8 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("failover.min_interval", duration(failover.min_interval)),
         ("limits.max_connections", number(limits.max_connections)),
         ("limits.connect_timeout", duration(limits.connect_timeout)),
+        ("proxy_protocol.accept_from", list(&proxy_protocol.accept_from)),
+        ("proxy_protocol.send", name_of(proxy_protocol.send, SENT)),
         ("admin.console", address_or_off(admin.console.as_ref())),
         ("admin.http", address_or_off(admin.http.as_ref())),
         ("admin.user", admin.user.as_str().into()),
@@ -93,7 +97,7 @@ pub fn render(config: &Config) -> String {
     text
 }
 
-fn addresses(list: &[ServerAddress]) -> Value {
+fn list(list: &[impl ToString]) -> Value {
     Value::Array(list.iter().map(ToString::to_string).collect::<Array>())
 }
 

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{Origins, Secret};
 use crate::topology::{ServerAddress, Servers};
+use crate::wire::ProxyVersion;
 
 /// Everything that `proxy.toml` and the environment say.
 #[derive(Clone, Debug)]
@@ -18,6 +21,8 @@ pub struct Config {
     pub failover: Failover,
     /// `[limits]`
     pub limits: Limits,
+    /// `[proxy_protocol]`
+    pub proxy_protocol: ProxyProtocol,
     /// `[admin]`
     pub admin: Admin,
     /// `[log]`
@@ -36,6 +41,7 @@ impl Config {
             monitor: Monitor::default(),
             failover: Failover::default(),
             limits: Limits::default(),
+            proxy_protocol: ProxyProtocol::default(),
             admin: Admin::default(),
             log: Log::default(),
             origins: Origins::default(),
@@ -133,6 +139,20 @@ impl Default for Limits {
         Self { max_connections: 10_000, connect_timeout: Duration::from_secs(10) }
     }
 }
+
+/// `[proxy_protocol]`: clients that come through a load balancer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Connections from these networks begin with a header, of either version; from others none is
+    /// taken.
+    pub accept_from: Vec<IpNet>,
+    /// The header that connections to the masters begin with; `None` (`"off"`) for none.
+    pub send: Option<ProxyVersion>,
+}
+
+/// Every value of `proxy_protocol.send` with its name in the file.
+pub(super) const SENT: &[(&str, Option<ProxyVersion>)] =
+    &[("off", None), ("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2))];
 
 /// `[admin]`
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -87,6 +87,9 @@ impl Backend {
     ) -> Result<Accepted, ConnectFailure> {
         let attempt = async {
             let mut packets = PacketStream::new(dial(&server.address).await?);
+            if !login.preface.is_empty() {
+                packets.write_raw(&login.preface).await?;
+            }
             let greeting = read_greeting(&mut packets).await?;
             let ok = log_in(&mut packets, &greeting, login).await?;
             Ok::<_, ConnectFailure>((packets, greeting, ok))

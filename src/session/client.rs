@@ -15,7 +15,7 @@ use super::shared::Shared;
 use crate::topology::{Account, AccountPlugin, Flavor, Identity};
 use crate::wire::{
     AuthSwitch, Capabilities, Greeting, HandshakeResponse, NativeSecret, PacketStream, SALT_LEN,
-    Salt, StatusFlags, Stream, StreamError,
+    Salt, StatusFlags, Stream, StreamError, is_proxy_header,
 };
 
 /// Greets a client and hears its login out, within `connect_timeout`.
@@ -43,6 +43,7 @@ pub(super) async fn hear_login(
             max_packet: response.max_packet,
             schema: response.schema,
             attributes: response.attributes,
+            preface: Vec::new(),
         })
     };
     let timeout = shared.connect_timeout;
@@ -171,6 +172,12 @@ async fn read_response(
     packets: &mut PacketStream<&mut Stream>,
     offered: Capabilities,
 ) -> Result<HandshakeResponse, LoginFailure> {
+    let header = packets.header().await?;
+    if is_proxy_header(header.to_bytes()) {
+        let text = "a PROXY protocol header, from an address that is not in \
+                    proxy_protocol.accept_from";
+        return Err(LoginFailure::Told(ClientError::BadHandshake(text.to_owned())));
+    }
     let payload = packets.read().await?;
     if HandshakeResponse::is_ssl_request(&payload) && !offered.has(Capabilities::SSL) {
         let text = "this version of Tandem does not offer TLS".to_owned();

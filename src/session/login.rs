@@ -20,4 +20,6 @@ pub(super) struct Login {
     pub(super) schema: Option<Vec<u8>>,
     /// The connection attributes, as they came.
     pub(super) attributes: Vec<u8>,
+    /// What a master is told before the handshake: where the client is, if it is to know.
+    pub(super) preface: Vec<u8>,
 }

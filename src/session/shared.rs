@@ -8,6 +8,7 @@ use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, watch};
 use zeroize::Zeroizing;
 
 use super::registry::Registry;
+use crate::config::ProxyProtocol;
 use crate::metrics::SessionMetrics;
 use crate::routing::RoutingTable;
 use crate::topology::{Account, Accounts, Observation, Outcome, ServerId, Source, UnreachableKind};
@@ -24,6 +25,8 @@ pub struct Shared {
     pub connect_timeout: Duration,
     /// Clients at once.
     pub max_connections: usize,
+    /// Whose word on a client's address counts, and whether masters are told of it.
+    pub proxy_protocol: ProxyProtocol,
     routes: watch::Receiver<Arc<RoutingTable>>,
     accounts: watch::Receiver<Arc<Accounts>>,
     refresh_accounts: Arc<Notify>,
@@ -73,7 +76,7 @@ const REREAD: Duration = Duration::from_millis(1500);
 const TICK: Duration = Duration::from_millis(100);
 
 impl Shared {
-    /// Puts together what sessions share.
+    /// Puts together what sessions share; `proxy_protocol` is at its default.
     #[must_use]
     pub fn new(
         channels: Channels,
@@ -90,6 +93,7 @@ impl Shared {
             hold,
             connect_timeout,
             max_connections,
+            proxy_protocol: ProxyProtocol::default(),
             routes: channels.routes,
             accounts: channels.accounts,
             refresh_accounts: channels.refresh_accounts,

@@ -22,6 +22,7 @@ mod handshake_response;
 mod ok_packet;
 mod packet;
 mod packet_stream;
+mod proxy_header;
 mod response_tracker;
 mod rsa_key;
 
@@ -38,5 +39,8 @@ pub use handshake_response::{AuthSwitch, ChangeUser, HandshakeResponse};
 pub use ok_packet::{OkPacket, SessionChange, SessionChanges, StatusFlags, strip_session_state};
 pub use packet::{Header, MAX_PAYLOAD, put_packet};
 pub use packet_stream::{PacketStream, Stream, StreamError};
+pub use proxy_header::{
+    ProxiedEnds, ProxyVersion, is_proxy_header, proxy_header, proxy_header_len, read_proxy_header,
+};
 pub use response_tracker::{Prepared, ResponseTracker, Step, Told};
 pub use rsa_key::{RsaError, RsaKey, encrypt_with_pem};
