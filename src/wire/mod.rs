@@ -1,8 +1,8 @@
 //! The MySQL client/server protocol: packets, handshake, authentication arithmetic, and knowing
 //! where a response ends.
 //!
-//! No policy and, but for one file ([`PacketStream`]), no sockets: everything here works on bytes
-//! it is given. A relay does not need to understand rows, so nothing here decodes one. What it must
+//! No policy and, but for two files ([`Stream`], [`PacketStream`]), no sockets: everything here works
+//! on bytes it is given. A relay does not need to understand rows, so nothing here decodes one. What it must
 //! know of a response is when it is over and what the server's last words about the session were
 //! (status flags, session trackers); [`ResponseTracker`] finds that out from packet headers and
 //! first bytes, and from the few small packets that matter.
@@ -25,6 +25,7 @@ mod packet_stream;
 mod proxy_header;
 mod response_tracker;
 mod rsa_key;
+mod stream;
 
 pub use auth::{
     NativeSecret, SALT_LEN, Salt, native_token, native_token_of_password, sha2_matches,
@@ -38,9 +39,10 @@ pub use greeting::Greeting;
 pub use handshake_response::{AuthSwitch, ChangeUser, HandshakeResponse};
 pub use ok_packet::{OkPacket, SessionChange, SessionChanges, StatusFlags, strip_session_state};
 pub use packet::{Header, MAX_PAYLOAD, put_packet};
-pub use packet_stream::{PacketStream, Stream, StreamError};
+pub use packet_stream::{PacketStream, StreamError};
 pub use proxy_header::{
     ProxiedEnds, ProxyVersion, is_proxy_header, proxy_header, proxy_header_len, read_proxy_header,
 };
 pub use response_tracker::{Prepared, ResponseTracker, Step, Told};
 pub use rsa_key::{RsaError, RsaKey, encrypt_with_pem};
+pub use stream::Stream;

@@ -1,74 +1,13 @@
-//! The one file of this module that knows sockets.
-//!
-//! [`Stream`] is what a connection runs over. [`PacketStream`] reads and writes whole small packets
-//! on it, for handshakes and for Tandem's own statements. The relay, which never wants a whole
-//! packet in memory, takes the stream out and works on it directly.
+//! Whole small packets over a [`Stream`](super::Stream), for handshakes and for Tandem's own
+//! statements. The relay, which never wants a whole packet in memory, takes the stream out and
+//! works on it directly.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::codec::Malformed;
 use super::packet::{Header, put_packet};
-
-/// A connection, whatever it runs over.
-#[derive(Debug)]
-pub enum Stream {
-    /// TCP, without encryption.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
-}
-
-impl Stream {
-    /// Whether nobody on the way can read along, so that a password may travel in clear.
-    #[must_use]
-    pub fn is_secure(&self) -> bool {
-        matches!(self, Self::Unix(_))
-    }
-}
-
-impl AsyncRead for Stream {
-    #[inline]
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    #[inline]
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(())) // sockets keep nothing back
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
 
 /// Why a packet could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -191,13 +130,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
         self.write_raw(&out).await
     }
 
-    /// Writes bytes that are packets already.
+    /// Writes bytes that are packets already, and sees to it that they leave.
     ///
     /// # Errors
     /// When the connection breaks.
     pub async fn write_raw(&mut self, packets: &[u8]) -> Result<(), StreamError> {
         self.stream.write_all(packets).await?;
-        Ok(())
+        Ok(self.stream.flush().await?)
     }
 }
 

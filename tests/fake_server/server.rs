@@ -143,7 +143,7 @@ impl FakeConnection {
     pub fn into_std(self) -> std::net::TcpStream {
         match self.packets.into_parts() {
             (Stream::Tcp(stream), _) => stream.into_std().expect("a socket"),
-            (Stream::Unix(_), _) => panic!("not TCP"),
+            (other, _) => panic!("not TCP: {other:?}"),
         }
     }
 
