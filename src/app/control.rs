@@ -112,6 +112,7 @@ impl Plane {
             metrics.session.clone(),
         );
         shared.proxy_protocol = config.proxy_protocol.clone();
+        shared.compression = config.compression;
         let shared = Arc::new(shared);
         tasks.spawn(Arc::clone(&shared).follow_routes());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

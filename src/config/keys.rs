@@ -83,6 +83,8 @@ pub(super) const KEYS: &[Key] = &[
     text("limits.connect_timeout"),
     toml("proxy_protocol.accept_from"),
     text("proxy_protocol.send"),
+    toml("compression.clients"),
+    text("compression.servers"),
     text("admin.console"),
     text("admin.http"),
     text("admin.user"),

@@ -31,7 +31,7 @@ pub use place::{Origins, Place};
 pub use render::{Setting, render, settings};
 pub use secret::Secret;
 pub use sections::{
-    Admin, Config, Failover, Fencing, Limits, Log, LogFormat, Monitor, ProxyProtocol,
+    Admin, Compress, Config, Failover, Fencing, Limits, Log, LogFormat, Monitor, ProxyProtocol,
 };
 
 #[cfg(test)]

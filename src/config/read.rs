@@ -11,10 +11,11 @@ use super::keys::{self, MASTER_KEYS};
 use super::load::Merged;
 use super::sections::SENT;
 use super::{
-    Admin, Config, ConfigError, Failover, Fencing, Limits, Log, LogFormat, Monitor, Origins, Place,
-    ProxyProtocol, Secret,
+    Admin, Compress, Config, ConfigError, Failover, Fencing, Limits, Log, LogFormat, Monitor,
+    Origins, Place, ProxyProtocol, Secret,
 };
 use crate::topology::{AddressError, ServerAddress, Servers};
+use crate::wire::Capabilities;
 
 /// Nothing that Tandem waits for takes longer; it also keeps sums of times far from overflowing.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -48,6 +49,7 @@ impl<'a> Reader<'a> {
         let failover = self.failover(defaults.failover);
         let limits = self.limits(defaults.limits);
         let proxy_protocol = self.proxy_protocol(defaults.proxy_protocol);
+        let compression = self.compression(defaults.compression);
         let admin = self.admin(defaults.admin);
         let log = self.log(defaults.log);
         let servers = Servers::new(masters?, []);
@@ -59,6 +61,7 @@ impl<'a> Reader<'a> {
             failover,
             limits,
             proxy_protocol,
+            compression,
             admin,
             log,
             origins,
@@ -102,6 +105,15 @@ impl<'a> Reader<'a> {
         ProxyProtocol {
             accept_from: self.read("proxy_protocol.accept_from", default.accept_from, networks),
             send: self.read("proxy_protocol.send", default.send, |value| choice(value, SENT)),
+        }
+    }
+
+    fn compression(&mut self, default: Compress) -> Compress {
+        Compress {
+            clients: self.read("compression.clients", default.clients, algorithms),
+            servers: self.read("compression.servers", default.servers, |value| {
+                choice(value, Compress::ASKED_FOR)
+            }),
         }
     }
 
@@ -359,6 +371,17 @@ fn networks(value: &Value) -> Result<Vec<IpNet>, Expected> {
     match value {
         Value::Array(list) => list.iter().map(network).collect(),
         single => Ok(vec![network(single)?]),
+    }
+}
+
+/// Algorithms to offer, one or several; none at all is a list too.
+fn algorithms(value: &Value) -> Result<Capabilities, Expected> {
+    let one = |value: &Value| choice(value, Compress::OFFERED);
+    match value {
+        Value::Array(list) => list.iter().try_fold(Capabilities::default(), |offered, value| {
+            one(value).map(|algorithm| offered | algorithm)
+        }),
+        single => one(single),
     }
 }
 

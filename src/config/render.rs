@@ -5,8 +5,9 @@ use std::time::Duration;
 use toml_edit::{Array, Value};
 
 use super::sections::SENT;
-use super::{Config, Fencing, LogFormat, Place, Secret};
+use super::{Compress, Config, Fencing, LogFormat, Place, Secret};
 use crate::topology::ServerAddress;
+use crate::wire::Capabilities;
 
 /// One key, its value and what set it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +23,18 @@ pub struct Setting {
 /// Every key that this version acts on, in the order of the file, secrets masked.
 #[must_use]
 pub fn settings(config: &Config) -> Vec<Setting> {
-    let Config { listen, servers, monitor, failover, limits, proxy_protocol, admin, log, origins } =
-        config;
+    let Config {
+        listen,
+        servers,
+        monitor,
+        failover,
+        limits,
+        proxy_protocol,
+        compression,
+        admin,
+        log,
+        origins,
+    } = config;
     let mut rows = vec![("listen".to_owned(), list(listen))];
     for (index, master) in servers.masters().enumerate() {
         rows.push((format!("masters[{index}].name"), master.name.as_str().into()));
@@ -45,6 +56,8 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("limits.connect_timeout", duration(limits.connect_timeout)),
         ("proxy_protocol.accept_from", list(&proxy_protocol.accept_from)),
         ("proxy_protocol.send", name_of(proxy_protocol.send, SENT)),
+        ("compression.clients", list(&offered(compression.clients))),
+        ("compression.servers", name_of(compression.servers, Compress::ASKED_FOR)),
         ("admin.console", address_or_off(admin.console.as_ref())),
         ("admin.http", address_or_off(admin.http.as_ref())),
         ("admin.user", admin.user.as_str().into()),
@@ -95,6 +108,11 @@ pub fn render(config: &Config) -> String {
         }
     }
     text
+}
+
+fn offered(offered: Capabilities) -> Vec<&'static str> {
+    let all = Compress::OFFERED.iter();
+    all.filter(|(_, bit)| offered.has(*bit)).map(|(name, _)| *name).collect()
 }
 
 fn list(list: &[impl ToString]) -> Value {

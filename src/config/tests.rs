@@ -51,6 +51,7 @@ fn the_file_in_the_repository_says_the_defaults() {
     assert_eq!(config.failover, defaults.failover);
     assert_eq!(config.limits, defaults.limits);
     assert_eq!(config.proxy_protocol, defaults.proxy_protocol);
+    assert_eq!(config.compression, defaults.compression);
     assert_eq!(config.admin, defaults.admin);
     assert_eq!(config.log, defaults.log);
     for setting in settings(&config) {
@@ -344,6 +345,10 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     [proxy_protocol]
     accept_from = []                      # default
     send = "off"                          # default
+
+    [compression]
+    clients = ["zlib", "zstd"]            # default
+    servers = "off"                       # default
 
     [admin]
     console = "127.0.0.1:6032"            # default

@@ -10,8 +10,8 @@ use super::credential::{CACHING_SHA2, Credential};
 use super::login::Login;
 use crate::topology::{Server, ServerAddress, ServerId, UnreachableKind};
 use crate::wire::{
-    AuthSwitch, Capabilities, ErrorPacket, Greeting, HandshakeResponse, OkPacket, PacketStream,
-    Salt, StatusFlags, Stream, StreamError, encrypt_with_pem,
+    AuthSwitch, Capabilities, Compression, ErrorPacket, Greeting, HandshakeResponse, OkPacket,
+    PacketStream, Peer, Salt, StatusFlags, Stream, StreamError, encrypt_with_pem,
 };
 
 /// A connection to a master.
@@ -87,8 +87,8 @@ impl Backend {
     ) -> Result<Accepted, ConnectFailure> {
         let attempt = async {
             let mut packets = PacketStream::new(dial(&server.address).await?);
-            if !login.preface.is_empty() {
-                packets.write_raw(&login.preface).await?;
+            if !login.towards.preface.is_empty() {
+                packets.write_raw(&login.towards.preface).await?;
             }
             let greeting = read_greeting(&mut packets).await?;
             let ok = log_in(&mut packets, &greeting, login).await?;
@@ -104,7 +104,10 @@ impl Backend {
         let status = OkPacket::parse(&ok)
             .map_err(|malformed| ConnectFailure::Unsupported(malformed.to_string()))?
             .status;
-        let (stream, carry) = packets.into_parts();
+        let (mut stream, mut carry) = packets.into_parts();
+        if let Some(compression) = agreed_compression(&greeting, login) {
+            stream = stream.compressed(compression, Peer::Server, std::mem::take(&mut carry));
+        }
         let backend = Self {
             stream,
             server: server.id,
@@ -187,6 +190,7 @@ async fn log_in(
         schema: login.schema.clone(),
         plugin: Some(plugin.clone()),
         attributes: login.attributes.clone(),
+        zstd_level: None,
     };
     packets.write(&response.to_payload()).await?;
     loop {
@@ -256,6 +260,11 @@ async fn sha2_goes_on(
     Ok(packets.write(&sealed).await?)
 }
 
+/// What was configured, if the master can do it.
+fn agreed_compression(greeting: &Greeting, login: &Login) -> Option<Compression> {
+    login.towards.compression.filter(|wanted| greeting.capabilities.has(wanted.capability()))
+}
+
 /// What the master is told: what the client can, each hop's own bits, and session tracking, which
 /// Tandem wants for itself.
 fn capabilities_towards(greeting: &Greeting, login: &Login) -> Capabilities {
@@ -268,6 +277,9 @@ fn capabilities_towards(greeting: &Greeting, login: &Login) -> Capabilities {
     let mut wanted = (login.capabilities | own).without(Capabilities::CONNECT_WITH_DB);
     if login.schema.is_some() {
         wanted = wanted | Capabilities::CONNECT_WITH_DB;
+    }
+    if let Some(compression) = agreed_compression(greeting, login) {
+        wanted = wanted | compression.capability();
     }
     let mut agreed = wanted & greeting.capabilities;
     if greeting.capabilities.has(Capabilities::CLIENT_MYSQL) || !agreed.is_extended() {

@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::client_error::ClientError;
 use super::credential::{CACHING_SHA2, Credential, NATIVE};
 use super::end::SessionEnd;
-use super::login::Login;
+use super::login::{Login, Towards};
 use super::shared::Shared;
 use crate::topology::{Account, AccountPlugin, Flavor, Identity};
 use crate::wire::{
-    AuthSwitch, Capabilities, Greeting, HandshakeResponse, NativeSecret, PacketStream, SALT_LEN,
-    Salt, StatusFlags, Stream, StreamError, is_proxy_header,
+    AuthSwitch, Capabilities, Compression, Greeting, HandshakeResponse, NativeSecret, PacketStream,
+    SALT_LEN, Salt, StatusFlags, Stream, StreamError, is_proxy_header,
 };
 
 /// Greets a client and hears its login out, within `connect_timeout`.
@@ -24,10 +24,10 @@ pub(super) async fn hear_login(
     shared: &Shared,
     identity: &Identity,
     connection_id: u32,
-) -> Result<Login, SessionEnd> {
+) -> Result<(Login, Option<Compression>), SessionEnd> {
     let hearing = async {
         let salt = random_salt();
-        let greeting = greeting(identity, connection_id, salt);
+        let greeting = greeting(identity, connection_id, salt, shared.compression.clients);
         packets.write(&greeting.to_payload()).await?;
         let response = read_response(packets, greeting.capabilities).await?;
         let plugin = response.plugin.clone().unwrap_or_else(|| NATIVE.to_owned());
@@ -35,24 +35,26 @@ pub(super) async fn hear_login(
             let first = Answer { plugin, token: &response.token, salt };
             learn(packets, shared, &response.user, first).await?
         };
-        Ok(Login {
+        let agreed = response.capabilities & greeting.capabilities;
+        let login = Login {
             credential,
-            capabilities: response.capabilities & greeting.capabilities,
+            capabilities: agreed.without(Capabilities::COMPRESSION),
             user: response.user,
             collation: response.collation,
             max_packet: response.max_packet,
             schema: response.schema,
             attributes: response.attributes,
-            preface: Vec::new(),
-        })
+            towards: Towards::default(),
+        };
+        Ok((login, Compression::agreed(agreed, response.zstd_level)))
     };
     let timeout = shared.connect_timeout;
-    let heard: Result<Login, LoginFailure> = match tokio::time::timeout(timeout, hearing).await {
+    let heard: Result<_, LoginFailure> = match tokio::time::timeout(timeout, hearing).await {
         Ok(heard) => heard,
         Err(_) => return Err(SessionEnd::HandshakeTimeout),
     };
     match heard {
-        Ok(login) => Ok(login),
+        Ok(heard) => Ok(heard),
         Err(failure) => Err(failure.tell(packets).await),
     }
 }
@@ -125,13 +127,19 @@ impl LoginFailure {
     }
 }
 
-fn greeting(identity: &Identity, connection_id: u32, salt: Salt) -> Greeting {
+fn greeting(
+    identity: &Identity,
+    connection_id: u32,
+    salt: Salt,
+    compression: Capabilities,
+) -> Greeting {
     let mut capabilities = Capabilities(identity.capabilities) & Capabilities::RELAYED;
     capabilities = capabilities
         | Capabilities::PROTOCOL_41
         | Capabilities::SECURE_CONNECTION
         | Capabilities::PLUGIN_AUTH
-        | Capabilities::PLUGIN_AUTH_LENENC;
+        | Capabilities::PLUGIN_AUTH_LENENC
+        | compression;
     Greeting {
         version: identity.version.clone(),
         connection_id,

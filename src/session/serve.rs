@@ -10,6 +10,7 @@ use super::client;
 use super::client_error::ClientError;
 use super::current::{Current, Uncounted};
 use super::end::SessionEnd;
+use super::login::Towards;
 use super::migration::answer_login;
 use super::proxied;
 use super::registry::Entry;
@@ -74,11 +75,15 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         Err(error) => return refuse_early(&mut stream, &error).await,
     };
     let mut packets = PacketStream::new(&mut stream);
-    let mut login = match client::hear_login(&mut packets, shared, &identity, entry.id).await {
-        Ok(login) => login,
-        Err(end) => return end,
+    let (mut login, compression) =
+        match client::hear_login(&mut packets, shared, &identity, entry.id).await {
+            Ok(heard) => heard,
+            Err(end) => return end,
+        };
+    login.towards = Towards {
+        preface: proxied::preface(shared, ends),
+        compression: shared.compression.servers,
     };
-    login.preface = proxied::preface(shared, ends);
     let seq = packets.next_seq();
     let (_, ahead) = packets.into_parts();
     entry.set_user(&login.user);
@@ -103,7 +108,12 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
     };
     let answer = relay.log_in().await;
     let end = match answer_login(&mut relay, answer, seq).await {
-        Ok(()) => relay.run().await,
+        Ok(()) => {
+            if let Some(compression) = compression {
+                relay = relay.compressed(compression);
+            }
+            relay.run().await
+        }
         Err(end) => end,
     };
     relay.say_goodbye().await;

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, watch};
 use zeroize::Zeroizing;
 
 use super::registry::Registry;
-use crate::config::ProxyProtocol;
+use crate::config::{Compress, ProxyProtocol};
 use crate::metrics::SessionMetrics;
 use crate::routing::RoutingTable;
 use crate::topology::{Account, Accounts, Observation, Outcome, ServerId, Source, UnreachableKind};
@@ -27,6 +27,8 @@ pub struct Shared {
     pub max_connections: usize,
     /// Whose word on a client's address counts, and whether masters are told of it.
     pub proxy_protocol: ProxyProtocol,
+    /// What clients are offered, and masters asked for.
+    pub compression: Compress,
     routes: watch::Receiver<Arc<RoutingTable>>,
     accounts: watch::Receiver<Arc<Accounts>>,
     refresh_accounts: Arc<Notify>,
@@ -76,7 +78,8 @@ const REREAD: Duration = Duration::from_millis(1500);
 const TICK: Duration = Duration::from_millis(100);
 
 impl Shared {
-    /// Puts together what sessions share; `proxy_protocol` is at its default.
+    /// Puts together what sessions share; `proxy_protocol` and `compression` are at their
+    /// defaults.
     #[must_use]
     pub fn new(
         channels: Channels,
@@ -94,6 +97,7 @@ impl Shared {
             connect_timeout,
             max_connections,
             proxy_protocol: ProxyProtocol::default(),
+            compression: Compress::default(),
             routes: channels.routes,
             accounts: channels.accounts,
             refresh_accounts: channels.refresh_accounts,

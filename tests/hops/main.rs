@@ -1,10 +1,11 @@
-//! What differs from hop to hop: Unix sockets and the PROXY protocol, against real servers.
+//! What differs from hop to hop: Unix sockets, the PROXY protocol and compression, against real servers.
 
 #[path = "../fake_server/mod.rs"]
 mod fake_server;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod compression;
 mod proxy_protocol;
 mod unix_sockets;
 
