@@ -168,7 +168,7 @@ async fn clients_before_mysql_9() {
             command.args(["--no-defaults", "--protocol=TCP", "-h127.0.0.1"]);
             command.args(["--ssl-mode=DISABLED", "--get-server-public-key"]);
             command.arg(format!("-P{}", stack.port()));
-            command.arg(format!("--compression-algorithms={algorithm}"));
+            command.args([&format!("--compression-algorithms={algorithm}"), "--commands"]);
             command
         };
         a_command_line(command, directory.path()).await;
