@@ -148,7 +148,7 @@ impl SessionList for Sessions {
         let row = |entry: Arc<crate::session::Entry>| SessionRow {
             id: u64::from(entry.id),
             user: entry.user().to_owned(),
-            client: entry.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string()),
+            client: entry.client().map_or_else(|| "unix".to_owned(), |peer| peer.to_string()),
             server: entry.server().map_or_else(String::new, |id| servers.name(id).to_owned()),
             state: match entry.activity() {
                 Activity::LoggingIn => "logging in",

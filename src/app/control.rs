@@ -115,14 +115,17 @@ impl Plane {
             observations: observe,
             offers: offers.clone(),
         };
-        let shared = Arc::new(Shared::new(
+        let mut shared = Shared::new(
             channels,
             config.failover.hold,
             config.limits.connect_timeout,
             config.limits.max_connections,
             master_tls,
             metrics.session.clone(),
-        ));
+        );
+        shared.proxy_protocol = config.proxy_protocol.clone();
+        shared.compression = config.compression;
+        let shared = Arc::new(shared);
         tasks.spawn(Arc::clone(&shared).follow_routes());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (workers, threads) = Workers::start(cores, &shared)?;

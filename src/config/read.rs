@@ -1,17 +1,22 @@
 //! Merged values into sections, key by key; what cannot be read is noted, and its default goes on.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::Value;
 
 use super::keys::{self, MASTER_KEYS};
 use super::load::Merged;
+use super::sections::SENT;
 use super::{
-    Admin, ClientCertificates, Config, ConfigError, Failover, Fencing, Limits, Log, LogFormat,
-    Monitor, Origins, Place, Secret, ServerTls, ServerTlsMode, Tls, TlsMode,
+    Admin, ClientCertificates, Compress, Config, ConfigError, Failover, Fencing, Limits, Log,
+    LogFormat, Monitor, Origins, Place, ProxyProtocol, Secret, ServerTls, ServerTlsMode, Tls,
+    TlsMode,
 };
 use crate::topology::{AddressError, ServerAddress, Servers};
+use crate::wire::Capabilities;
 
 /// Nothing that Tandem waits for takes longer; it also keeps sums of times far from overflowing.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -46,6 +51,8 @@ impl<'a> Reader<'a> {
         let tls = self.tls(defaults.tls);
         let server_tls = self.server_tls(defaults.server_tls);
         let limits = self.limits(defaults.limits);
+        let proxy_protocol = self.proxy_protocol(defaults.proxy_protocol);
+        let compression = self.compression(defaults.compression);
         let admin = self.admin(defaults.admin);
         let log = self.log(defaults.log);
         let servers = Servers::new(masters?, []);
@@ -58,6 +65,8 @@ impl<'a> Reader<'a> {
             tls,
             server_tls,
             limits,
+            proxy_protocol,
+            compression,
             admin,
             log,
             origins,
@@ -117,6 +126,22 @@ impl<'a> Reader<'a> {
                 default.connect_timeout,
                 positive_duration,
             ),
+        }
+    }
+
+    fn proxy_protocol(&mut self, default: ProxyProtocol) -> ProxyProtocol {
+        ProxyProtocol {
+            accept_from: self.read("proxy_protocol.accept_from", default.accept_from, networks),
+            send: self.read("proxy_protocol.send", default.send, |value| choice(value, SENT)),
+        }
+    }
+
+    fn compression(&mut self, default: Compress) -> Compress {
+        Compress {
+            clients: self.read("compression.clients", default.clients, algorithms),
+            servers: self.read("compression.servers", default.servers, |value| {
+                choice(value, Compress::ASKED_FOR)
+            }),
         }
     }
 
@@ -376,6 +401,32 @@ fn addresses(value: &Value) -> Result<Vec<ServerAddress>, Expected> {
         Value::Array(list) if list.is_empty() => Err("at least one address".to_owned()),
         Value::Array(list) => list.iter().map(address).collect(),
         single => Ok(vec![address(single)?]),
+    }
+}
+
+/// Networks, or single addresses; none at all is a list too.
+fn networks(value: &Value) -> Result<Vec<IpNet>, Expected> {
+    let network = |value: &Value| {
+        let text = value.as_str().unwrap_or_default();
+        let single = |_| text.parse::<IpAddr>().map(IpNet::from);
+        text.parse::<IpNet>()
+            .or_else(single)
+            .map_err(|_| "networks such as \"10.0.0.0/8\" or \"fd00::/8\", or addresses".to_owned())
+    };
+    match value {
+        Value::Array(list) => list.iter().map(network).collect(),
+        single => Ok(vec![network(single)?]),
+    }
+}
+
+/// Algorithms to offer, one or several; none at all is a list too.
+fn algorithms(value: &Value) -> Result<Capabilities, Expected> {
+    let one = |value: &Value| choice(value, Compress::OFFERED);
+    match value {
+        Value::Array(list) => list.iter().try_fold(Capabilities::default(), |offered, value| {
+            one(value).map(|algorithm| offered | algorithm)
+        }),
+        single => one(single),
     }
 }
 

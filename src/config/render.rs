@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use toml_edit::{Array, Value};
 
+use super::sections::SENT;
 use super::{
-    ClientCertificates, Config, Fencing, LogFormat, Place, Secret, ServerTlsMode, TlsMode,
+    ClientCertificates, Compress, Config, Fencing, LogFormat, Place, Secret, ServerTlsMode, TlsMode,
 };
 use crate::topology::ServerAddress;
+use crate::wire::Capabilities;
 
 /// One key, its value and what set it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +26,21 @@ pub struct Setting {
 /// Every key that this version acts on, in the order of the file, secrets masked.
 #[must_use]
 pub fn settings(config: &Config) -> Vec<Setting> {
-    let Config { listen, servers, monitor, failover, tls, server_tls, limits, admin, log, origins } =
-        config;
-    let mut rows = vec![("listen".to_owned(), addresses(listen))];
+    let Config {
+        listen,
+        servers,
+        monitor,
+        failover,
+        tls,
+        server_tls,
+        limits,
+        proxy_protocol,
+        compression,
+        admin,
+        log,
+        origins,
+    } = config;
+    let mut rows = vec![("listen".to_owned(), list(listen))];
     for (index, master) in servers.masters().enumerate() {
         rows.push((format!("masters[{index}].name"), master.name.as_str().into()));
         rows.push((format!("masters[{index}].address"), master.address.to_string().into()));
@@ -54,6 +68,10 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("server_tls.key", path(server_tls.key.as_deref())),
         ("limits.max_connections", number(limits.max_connections)),
         ("limits.connect_timeout", duration(limits.connect_timeout)),
+        ("proxy_protocol.accept_from", list(&proxy_protocol.accept_from)),
+        ("proxy_protocol.send", name_of(proxy_protocol.send, SENT)),
+        ("compression.clients", list(&offered(compression.clients))),
+        ("compression.servers", name_of(compression.servers, Compress::ASKED_FOR)),
         ("admin.console", address_or_off(admin.console.as_ref())),
         ("admin.http", address_or_off(admin.http.as_ref())),
         ("admin.user", admin.user.as_str().into()),
@@ -106,7 +124,12 @@ pub fn render(config: &Config) -> String {
     text
 }
 
-fn addresses(list: &[ServerAddress]) -> Value {
+fn offered(offered: Capabilities) -> Vec<&'static str> {
+    let all = Compress::OFFERED.iter();
+    all.filter(|(_, bit)| offered.has(*bit)).map(|(name, _)| *name).collect()
+}
+
+fn list(list: &[impl ToString]) -> Value {
     Value::Array(list.iter().map(ToString::to_string).collect::<Array>())
 }
 

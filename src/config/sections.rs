@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{Origins, Secret};
 use crate::topology::{ServerAddress, Servers};
+use crate::wire::{Capabilities, Compression, ProxyVersion, ZSTD_LEVEL};
 
 /// Everything that `proxy.toml` and the environment say.
 #[derive(Clone, Debug)]
@@ -23,6 +26,10 @@ pub struct Config {
     pub server_tls: ServerTls,
     /// `[limits]`
     pub limits: Limits,
+    /// `[proxy_protocol]`
+    pub proxy_protocol: ProxyProtocol,
+    /// `[compression]`
+    pub compression: Compress,
     /// `[admin]`
     pub admin: Admin,
     /// `[log]`
@@ -43,6 +50,8 @@ impl Config {
             tls: Tls::default(),
             server_tls: ServerTls::default(),
             limits: Limits::default(),
+            proxy_protocol: ProxyProtocol::default(),
+            compression: Compress::default(),
             admin: Admin::default(),
             log: Log::default(),
             origins: Origins::default(),
@@ -260,6 +269,48 @@ impl Default for Limits {
     fn default() -> Self {
         Self { max_connections: 10_000, connect_timeout: Duration::from_secs(10) }
     }
+}
+
+/// `[proxy_protocol]`: clients that come through a load balancer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Connections from these networks begin with a header, of either version; from others none is
+    /// taken.
+    pub accept_from: Vec<IpNet>,
+    /// The header that connections to the masters begin with; `None` (`"off"`) for none.
+    pub send: Option<ProxyVersion>,
+}
+
+/// Every value of `proxy_protocol.send` with its name in the file.
+pub(super) const SENT: &[(&str, Option<ProxyVersion>)] =
+    &[("off", None), ("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2))];
+
+/// `[compression]`: of each hop by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compress {
+    /// What clients are offered; compressed is the connection of those that ask for it.
+    pub clients: Capabilities,
+    /// What masters are asked for. One that does not offer it is spoken to without.
+    pub servers: Option<Compression>,
+}
+
+impl Default for Compress {
+    fn default() -> Self {
+        Self { clients: Capabilities::COMPRESSION, servers: None }
+    }
+}
+
+impl Compress {
+    /// Every algorithm that clients can be offered, with its name in the file.
+    pub(super) const OFFERED: &[(&str, Capabilities)] =
+        &[("zlib", Capabilities::COMPRESS), ("zstd", Capabilities::ZSTD)];
+
+    /// Every value of `servers` with its name in the file.
+    pub(super) const ASKED_FOR: &[(&str, Option<Compression>)] = &[
+        ("off", None),
+        ("zlib", Some(Compression::Zlib)),
+        ("zstd", Some(Compression::Zstd(ZSTD_LEVEL))),
+    ];
 }
 
 /// `[admin]`

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::topology::{ServerAddress, Servers};
+use crate::wire::ProxyVersion;
 
 const PAIR: &str = r#"
 [[masters]]
@@ -51,6 +52,8 @@ fn the_file_in_the_repository_says_the_defaults() {
     assert_eq!(config.tls, defaults.tls);
     assert_eq!(config.server_tls, defaults.server_tls);
     assert_eq!(config.limits, defaults.limits);
+    assert_eq!(config.proxy_protocol, defaults.proxy_protocol);
+    assert_eq!(config.compression, defaults.compression);
     assert_eq!(config.admin, defaults.admin);
     assert_eq!(config.log, defaults.log);
     for setting in settings(&config) {
@@ -356,6 +359,14 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     max_connections = 10000               # default
     connect_timeout = "10s"               # default
 
+    [proxy_protocol]
+    accept_from = []                      # default
+    send = "off"                          # default
+
+    [compression]
+    clients = ["zlib", "zstd"]            # default
+    servers = "off"                       # default
+
     [admin]
     console = "127.0.0.1:6032"            # default
     http = "off"                          # TANDEM_ADMIN__HTTP
@@ -420,4 +431,20 @@ fn half_of_a_tls_setting_is_no_setting() {
     TANDEM_TLS__CERT: `tls.cert` needs `tls.key` as well
     TANDEM_TLS__CLIENT_CERTIFICATES: `tls.client_certificates` needs `tls.ca` as well
     ");
+}
+
+#[test]
+fn networks_are_read_as_people_write_them() {
+    let text =
+        format!("{PAIR}[proxy_protocol]\naccept_from = [\"10.0.0.0/8\", \"::1\"]\nsend = \"v2\"\n");
+    let read = load_text(&text, &[]).unwrap().proxy_protocol;
+    let shown: Vec<String> = read.accept_from.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        (shown, read.send),
+        (vec!["10.0.0.0/8".into(), "::1/128".into()], Some(ProxyVersion::V2))
+    );
+    let single = [("TANDEM_PROXY_PROTOCOL__ACCEPT_FROM", "192.0.2.7")];
+    assert_eq!(load_text(PAIR, &single).unwrap().proxy_protocol.accept_from.len(), 1);
+    let wrong = format!("{PAIR}[proxy_protocol]\naccept_from = [\"10.0.0.0/99\"]\n");
+    assert!(errors(&wrong, &[]).contains("networks such as"), "{}", errors(&wrong, &[]));
 }

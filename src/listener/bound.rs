@@ -1,7 +1,9 @@
 //! A bound address.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +15,10 @@ use crate::topology::ServerAddress;
 
 /// Connections that the kernel keeps for us while we are busy. A failover brings all clients at once.
 const BACKLOG: i32 = 4096;
+
+/// Who may connect to a Unix socket: everybody on this machine, as with mysqld's. Who gets in is the
+/// servers' decision; whoever wants fewer to knock puts the socket into a directory of theirs.
+const SOCKET_MODE: u32 = 0o777;
 
 /// After an `accept` that failed: most often for want of file descriptors, which others must give
 /// back first.
@@ -54,14 +60,30 @@ pub enum Listener {
     Unix(UnixListener, SocketFile),
 }
 
-/// A Unix socket's file. Dropping it removes the file.
+/// A Unix socket's file. Dropping it removes the file, unless another has taken its place.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: which file it is, whatever its name.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Listener {
@@ -85,8 +107,8 @@ impl Listener {
                 bind_tcp(first).map(Self::Tcp).map_err(failed)
             }
             ServerAddress::Unix(path) => {
-                let listener = bind_unix(path).map_err(failed)?;
-                Ok(Self::Unix(listener, SocketFile(path.clone())))
+                let (listener, file) = bind_unix(path).map_err(failed)?;
+                Ok(Self::Unix(listener, file))
             }
         }
     }
@@ -99,7 +121,7 @@ impl Listener {
                 host: address.ip().to_string(),
                 port: address.port(),
             }),
-            Self::Unix(_, file) => Some(ServerAddress::Unix(file.0.clone())),
+            Self::Unix(_, file) => Some(ServerAddress::Unix(file.path.clone())),
         }
     }
 
@@ -148,14 +170,12 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Binds a Unix socket. A file that a process left behind which is gone is removed first; one that
-/// somebody answers on is not.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+/// Binds a Unix socket. The socket file of a process that is gone is replaced; one that somebody
+/// answers on is not, nor is a file of any other kind.
+fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     let bound = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let abandoned = UnixStream::connect(path)
-                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-            if !abandoned {
+            if !is_abandoned(path)? {
                 return Err(error);
             }
             std::fs::remove_file(path)?;
@@ -163,8 +183,23 @@ fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         }
         bound => bound?,
     };
+    let file = SocketFile::new(path);
     bound.set_nonblocking(true)?;
-    Ok(bound)
+    std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+    Ok((bound, file))
+}
+
+/// Whether nobody listens on the socket at `path`. The kernel refuses a connection to a file that
+/// is no socket just the same, so that has to be asked first.
+fn is_abandoned(path: &Path) -> io::Result<bool> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file that is no socket",
+        ));
+    }
+    Ok(UnixStream::connect(path)
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 #[cfg(test)]
@@ -194,7 +229,31 @@ mod tests {
         drop(UnixListener::bind(&path).expect("bound")); // leaves its file behind
         let live = Listener::bind(&address).expect("taken over");
         assert!(matches!(Listener::bind(&address), Err(BindError::InUse { .. })));
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, SOCKET_MODE);
         drop(live);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("notes.txt");
+        std::fs::write(&path, "dear diary").expect("written");
+        let error = Listener::bind(&ServerAddress::Unix(path.clone())).expect_err("no socket");
+        assert!(error.to_string().contains("no socket"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "dear diary");
+    }
+
+    #[test]
+    fn a_socket_that_took_the_place_of_ours_stays() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("t.sock");
+        let ours = Listener::bind(&ServerAddress::Unix(path.clone())).expect("bound");
+        std::fs::rename(&path, directory.path().join("aside")).expect("moved");
+        let theirs = UnixListener::bind(&path).expect("bound");
+        drop(ours);
+        assert!(path.exists());
+        drop(theirs);
     }
 }

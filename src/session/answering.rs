@@ -7,7 +7,7 @@ use super::backend::ConnectFailure;
 use super::credential::{CACHING_SHA2, Credential};
 use super::login::Login;
 use crate::wire::{
-    AuthSwitch, Capabilities, ErrorPacket, Greeting, HandshakeResponse, PacketStream, Salt, Stream,
+    AuthSwitch, Capabilities, Compression, ErrorPacket, Greeting, HandshakeResponse, PacketStream, Salt, Stream,
     encrypt_with_pem,
 };
 
@@ -38,6 +38,7 @@ pub(super) async fn log_in(
         schema: login.schema.clone(),
         plugin: Some(plugin.clone()),
         attributes: login.attributes.clone(),
+        zstd_level: None,
     };
     packets.write(&response.to_payload()).await?;
     loop {
@@ -107,6 +108,11 @@ async fn sha2_goes_on(
     Ok(packets.write(&sealed).await?)
 }
 
+/// What was configured, if the master can do it.
+pub(super) fn agreed_compression(greeting: &Greeting, login: &Login) -> Option<Compression> {
+    login.towards.compression.filter(|wanted| greeting.capabilities.has(wanted.capability()))
+}
+
 /// What the master is told: what the client can, each hop's own bits, and session tracking, which
 /// Tandem wants for itself.
 pub(super) fn capabilities_towards(greeting: &Greeting, login: &Login) -> Capabilities {
@@ -119,6 +125,9 @@ pub(super) fn capabilities_towards(greeting: &Greeting, login: &Login) -> Capabi
     let mut wanted = (login.capabilities | own).without(Capabilities::CONNECT_WITH_DB);
     if login.schema.is_some() {
         wanted = wanted | Capabilities::CONNECT_WITH_DB;
+    }
+    if let Some(compression) = agreed_compression(greeting, login) {
+        wanted = wanted | compression.capability();
     }
     let mut agreed = wanted & greeting.capabilities;
     if greeting.capabilities.has(Capabilities::CLIENT_MYSQL) || !agreed.is_extended() {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::answering::{capabilities_towards, log_in};
+use super::answering::{agreed_compression, capabilities_towards, log_in};
 use super::login::Login;
 use crate::tls::{MasterTls, TlsFailure};
 use crate::topology::{Server, ServerAddress, ServerId, UnreachableKind};
 use crate::wire::{
-    Capabilities, Greeting, HandshakeResponse, OkPacket, PacketStream, StatusFlags, Stream,
-    StreamError,
+    Capabilities, Greeting, HandshakeResponse, OkPacket, PacketStream, Peer,
+    StatusFlags, Stream, StreamError,
 };
 
 /// A connection to a master.
@@ -100,6 +100,9 @@ impl Backend {
     ) -> Result<Accepted, ConnectFailure> {
         let attempt = async {
             let mut packets = PacketStream::new(dial(&server.address).await?);
+            if !login.towards.preface.is_empty() {
+                packets.write_raw(&login.towards.preface).await?;
+            }
             let greeting = read_greeting(&mut packets).await?;
             let mut packets = encrypt(packets, &greeting, login, &server.address, tls).await?;
             let ok = log_in(&mut packets, &greeting, login).await?;
@@ -115,7 +118,10 @@ impl Backend {
         let status = OkPacket::parse(&ok)
             .map_err(|malformed| ConnectFailure::Unsupported(malformed.to_string()))?
             .status;
-        let (stream, carry) = packets.into_parts();
+        let (mut stream, mut carry) = packets.into_parts();
+        if let Some(compression) = agreed_compression(&greeting, login) {
+            stream = stream.compressed(compression, Peer::Server, std::mem::take(&mut carry));
+        }
         let backend = Self {
             stream,
             server: server.id,

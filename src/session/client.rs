@@ -7,11 +7,12 @@ use super::credential::NATIVE;
 use super::end::SessionEnd;
 use super::greeting::{Greeted, greet};
 use super::learning::{Answer, Learnt, LoginFailure, default_plugin, learn, random_salt};
-use super::login::Login;
+use super::login::{Login, Towards};
 use super::shared::Shared;
 use crate::topology::Identity;
 use crate::wire::{
-    Capabilities, Greeting, HandshakeResponse, PacketStream, Salt, StatusFlags, Stream, StreamError,
+    Capabilities, Compression, Greeting, HandshakeResponse, PacketStream, Salt, StatusFlags, Stream,
+    StreamError,
 };
 
 /// A client whose login has been heard; whether it may come in is not decided.
@@ -26,6 +27,8 @@ pub(super) struct Heard {
     pub(super) salt: Salt,
     /// SHA-256 of the certificate that it was shown.
     pub(super) shown: Option<[u8; 32]>,
+    /// How this hop is compressed once the client is in.
+    pub(super) compression: Option<Compression>,
 }
 
 /// Greets a client and hears its login out, within `connect_timeout`.
@@ -50,7 +53,7 @@ async fn hear(
 ) -> Result<Heard, SessionEnd> {
     let salt = random_salt();
     let offer = shared.offer(&stream);
-    let mut greeting = greeting(identity, connection_id, salt);
+    let mut greeting = greeting(identity, connection_id, salt, shared.compression.clients);
     if offer.is_some() {
         greeting.capabilities = greeting.capabilities.with(Capabilities::SSL);
     }
@@ -80,26 +83,35 @@ async fn hear(
     };
     let seq = packets.next_seq();
     let (_, ahead) = packets.into_parts();
+    let agreed = response.capabilities & greeting.capabilities;
+    let compression = Compression::agreed(agreed, response.zstd_level);
     let login = Login {
         credential,
-        // TLS is each hop's own.
-        capabilities: (response.capabilities & greeting.capabilities).without(Capabilities::SSL),
+        // TLS and compression are each hop's own.
+        capabilities: agreed.without(Capabilities::SSL.with(Capabilities::COMPRESSION)),
         user: response.user,
         collation: response.collation,
         max_packet: response.max_packet,
         schema: response.schema,
         attributes: response.attributes,
+        towards: Towards::default(),
     };
-    Ok(Heard { stream, ahead, seq, login, salt, shown })
+    Ok(Heard { stream, ahead, seq, login, salt, shown, compression })
 }
 
-fn greeting(identity: &Identity, connection_id: u32, salt: Salt) -> Greeting {
+fn greeting(
+    identity: &Identity,
+    connection_id: u32,
+    salt: Salt,
+    compression: Capabilities,
+) -> Greeting {
     let mut capabilities = Capabilities(identity.capabilities) & Capabilities::RELAYED;
     capabilities = capabilities
         | Capabilities::PROTOCOL_41
         | Capabilities::SECURE_CONNECTION
         | Capabilities::PLUGIN_AUTH
-        | Capabilities::PLUGIN_AUTH_LENENC;
+        | Capabilities::PLUGIN_AUTH_LENENC
+        | compression;
     Greeting {
         version: identity.version.clone(),
         connection_id,

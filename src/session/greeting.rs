@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::wire::{Greeting, HandshakeResponse, PacketStream, Stream, StreamError};
+use crate::wire::{
+    Greeting, HandshakeResponse, Malformed, PacketStream, Stream, StreamError, is_proxy_header,
+};
 
 /// A client that was greeted.
 pub(super) struct Greeted {
@@ -30,7 +32,7 @@ pub(super) async fn greet(
 ) -> io::Result<Greeted> {
     let mut packets = PacketStream::new(stream);
     let payload = match packets.write(&greeting.to_payload()).await {
-        Ok(()) => packets.read().await,
+        Ok(()) => first_packet(&mut packets).await,
         Err(error) => Err(error),
     };
     let asked = payload.as_ref().is_ok_and(|payload| HandshakeResponse::is_ssl_request(payload));
@@ -42,4 +44,13 @@ pub(super) async fn greet(
     packets.set_seq(seq);
     let payload = packets.read().await;
     Ok(Greeted { packets, payload })
+}
+
+async fn first_packet(packets: &mut PacketStream<Stream>) -> Result<Vec<u8>, StreamError> {
+    if is_proxy_header(packets.header().await?.to_bytes()) {
+        let text = "a PROXY protocol header, from an address that is not in \
+                    proxy_protocol.accept_from";
+        return Err(Malformed(text).into());
+    }
+    packets.read().await
 }

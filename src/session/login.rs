@@ -1,7 +1,7 @@
 //! What a client logged in with, kept so that the session can log in again elsewhere.
 
 use super::credential::Credential;
-use crate::wire::Capabilities;
+use crate::wire::{Capabilities, Compression};
 
 /// Everything that a login to a master is made of.
 #[derive(Clone, Debug)]
@@ -20,4 +20,15 @@ pub(super) struct Login {
     pub(super) schema: Option<Vec<u8>>,
     /// The connection attributes, as they came.
     pub(super) attributes: Vec<u8>,
+    /// How connections to masters begin.
+    pub(super) towards: Towards,
+}
+
+/// How a session's connections to masters begin, as configured.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Towards {
+    /// What a master is told before the handshake: where the client is, if it is to know.
+    pub(super) preface: Vec<u8>,
+    /// What to ask for.
+    pub(super) compression: Option<Compression>,
 }

@@ -405,6 +405,7 @@ impl Relay {
         let change = ChangeUser::parse(&bytes[Header::LEN..], self.login.capabilities)
             .map_err(|error| SessionEnd::ClientMalformed(error.to_string()))?;
         self.release_backend().await;
+        self.client.answer_all();
         let flavor = self.shared.table().identity.as_ref().map_or(Flavor::MySql, |i| i.flavor);
         let ahead = std::mem::take(self.request.bytes_mut());
         let mut packets = PacketStream::resume(&mut self.client, ahead);

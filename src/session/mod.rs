@@ -33,6 +33,7 @@ mod login;
 mod loss;
 mod migration;
 mod prepared;
+mod proxied;
 mod pump;
 mod registry;
 mod relay;

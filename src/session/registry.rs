@@ -34,8 +34,10 @@ pub enum Activity {
 pub struct Entry {
     /// The id that the client was greeted with.
     pub id: u32,
-    /// Where the client is; `None` for Unix sockets.
-    pub peer: Option<SocketAddr>,
+    /// The other end of its socket; `None` for Unix sockets.
+    peer: Option<SocketAddr>,
+    /// Where a load balancer says that the client is.
+    told: OnceLock<SocketAddr>,
     /// When it connected.
     pub since: Instant,
     user: OnceLock<String>,
@@ -51,6 +53,12 @@ pub struct Entry {
 const NO_SERVER: u16 = u16::MAX;
 
 impl Entry {
+    /// Where the client is; `None` for Unix sockets.
+    #[must_use]
+    pub fn client(&self) -> Option<SocketAddr> {
+        self.told.get().copied().or(self.peer)
+    }
+
     /// Who logged in; empty before.
     #[must_use]
     pub fn user(&self) -> &str {
@@ -95,6 +103,10 @@ impl Entry {
 
     pub(super) fn set_server(&self, server: Option<ServerId>) {
         self.server.store(server.map_or(NO_SERVER, |id| id.0), Ordering::Relaxed);
+    }
+
+    pub(super) fn set_client(&self, client: SocketAddr) {
+        let _ = self.told.set(client);
     }
 
     pub(super) fn set_user(&self, user: &[u8]) {
@@ -150,6 +162,7 @@ impl Registry {
         let entry = Arc::new(Entry {
             id,
             peer,
+            told: OnceLock::new(),
             since: now,
             user: OnceLock::new(),
             activity: AtomicU8::new(Activity::LoggingIn as u8),

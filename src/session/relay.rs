@@ -28,7 +28,7 @@ use super::shared::Shared;
 use super::state::SessionState;
 use super::verdict::Verdict;
 use crate::topology::ServerId;
-use crate::wire::{Command, Header, ResponseTracker, Salt, Stream};
+use crate::wire::{Command, Compression, Header, Peer, ResponseTracker, Salt, Stream};
 
 /// A session after its login.
 pub(super) struct Relay {
@@ -67,6 +67,14 @@ pub(super) struct Relay {
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Relay {
+    /// Goes over to compression towards the client, which does the same behind its OK. What it sent
+    /// ahead of that was compressed already.
+    pub(super) fn compressed(mut self, compression: Compression) -> Self {
+        let ahead = std::mem::take(self.request.bytes_mut());
+        let client = self.client.compressed(compression, Peer::Client, ahead);
+        Self { client, ..self }
+    }
+
     /// Carries commands until the session ends.
     pub(super) async fn run(&mut self) -> SessionEnd {
         loop {
@@ -100,6 +108,7 @@ impl Relay {
     async fn carry(&mut self, front: Front) -> Result<(), SessionEnd> {
         let bytes = self.request.bytes();
         let end = if let Front::Whole(total) = front { total } else { bytes.len() };
+        self.client.answer_all_but(bytes.len() - end);
         let command = Command::from_byte(bytes[..end].get(Header::LEN).copied().unwrap_or(0));
         self.uncounted.add(self.shared.registry.tick());
         match (command, front) {

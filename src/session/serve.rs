@@ -10,7 +10,9 @@ use super::client::{self, Heard};
 use super::client_error::ClientError;
 use super::current::{Current, Uncounted};
 use super::end::SessionEnd;
+use super::login::Towards;
 use super::migration::answer_login;
+use super::proxied;
 use super::registry::Entry;
 use super::relay::Relay;
 use super::request::Request;
@@ -18,7 +20,7 @@ use super::shared::Shared;
 use super::state::SessionState;
 use crate::routing::Writer;
 use crate::topology::Identity;
-use crate::wire::{ResponseTracker, Stream, put_packet};
+use crate::wire::{ProxiedEnds, ResponseTracker, Stream, put_packet};
 
 /// How long a client may take to read an error that is said before it is greeted.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -36,7 +38,8 @@ pub async fn serve(stream: Stream, peer: Option<SocketAddr>, shared: Arc<Shared>
     // No span around the session: entering one costs more at every wake-up than the few events of a
     // session are worth. They carry its fields themselves.
     let (reason, detail) = (end.label(), end.detail());
-    let (session, user, client) = (entry.id, entry.user(), peer.map(tracing::field::display));
+    let client = entry.client().map(tracing::field::display);
+    let (session, user) = (entry.id, entry.user());
     if end.is_noteworthy() {
         tracing::info!(session, user, client, reason, detail, "session ended");
     } else {
@@ -59,6 +62,10 @@ impl Drop for Listed<'_> {
 }
 
 async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -> SessionEnd {
+    let ends = match hear_ends(&mut stream, shared, entry).await {
+        Ok(ends) => ends,
+        Err(end) => return end,
+    };
     if shared.registry.len() > shared.max_connections {
         let error = ClientError::TooManyConnections(shared.max_connections);
         return refuse_early(&mut stream, &error).await;
@@ -68,9 +75,13 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         Err(error) => return refuse_early(&mut stream, &error).await,
     };
     let heard = client::hear_login(stream, shared, &identity, entry.id).await;
-    let Heard { stream, ahead, seq, login, salt, shown } = match heard {
+    let Heard { stream, ahead, seq, mut login, salt, shown, compression } = match heard {
         Ok(heard) => heard,
         Err(end) => return end,
+    };
+    login.towards = Towards {
+        preface: proxied::preface(shared, ends),
+        compression: shared.compression.servers,
     };
     entry.set_user(&login.user);
     let mut relay = Relay {
@@ -97,11 +108,39 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
     };
     let answer = relay.log_in().await;
     let end = match answer_login(&mut relay, answer, seq).await {
-        Ok(()) => relay.run().await,
+        Ok(()) => {
+            if let Some(compression) = compression {
+                relay = relay.compressed(compression);
+            }
+            relay.run().await
+        }
         Err(end) => end,
     };
     relay.say_goodbye().await;
     end
+}
+
+/// Where the client is, and what it connected to: as a load balancer tells it, or as it is.
+async fn hear_ends(
+    stream: &mut Stream,
+    shared: &Shared,
+    entry: &Entry,
+) -> Result<Option<ProxiedEnds>, SessionEnd> {
+    if !proxied::is_told(shared, entry.client()) {
+        return Ok(proxied::own_ends(stream, entry.client()));
+    }
+    match proxied::hear(stream, shared.connect_timeout).await {
+        Ok(Some(ends)) => {
+            entry.set_client(ends.client);
+            Ok(Some(ends))
+        }
+        Ok(None) => Ok(None),
+        Err(unheard) => {
+            let error = unheard.told()?;
+            refuse_early(stream, &error).await;
+            Err(SessionEnd::ClientMalformed(error.to_string()))
+        }
+    }
 }
 
 /// What to greet a client with: known as soon as a master has been seen.

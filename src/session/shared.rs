@@ -8,6 +8,7 @@ use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, watch};
 use zeroize::Zeroizing;
 
 use super::registry::Registry;
+use crate::config::{Compress, ProxyProtocol};
 use crate::metrics::SessionMetrics;
 use crate::routing::RoutingTable;
 use crate::tls::{MasterTls, Offer};
@@ -28,6 +29,10 @@ pub struct Shared {
     /// How connections to masters are encrypted.
     pub master_tls: MasterTls,
     offers: watch::Receiver<Option<Arc<Offer>>>,
+    /// Whose word on a client's address counts, and whether masters are told of it.
+    pub proxy_protocol: ProxyProtocol,
+    /// What clients are offered, and masters asked for.
+    pub compression: Compress,
     routes: watch::Receiver<Arc<RoutingTable>>,
     accounts: watch::Receiver<Arc<Accounts>>,
     refresh_accounts: Arc<Notify>,
@@ -79,7 +84,8 @@ const REREAD: Duration = Duration::from_millis(1500);
 const TICK: Duration = Duration::from_millis(100);
 
 impl Shared {
-    /// Puts together what sessions share.
+    /// Puts together what sessions share; `proxy_protocol` and `compression` are at their
+    /// defaults.
     #[must_use]
     pub fn new(
         channels: Channels,
@@ -99,6 +105,8 @@ impl Shared {
             max_connections,
             master_tls,
             offers: channels.offers,
+            proxy_protocol: ProxyProtocol::default(),
+            compression: Compress::default(),
             routes: channels.routes,
             accounts: channels.accounts,
             refresh_accounts: channels.refresh_accounts,

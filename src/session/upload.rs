@@ -189,6 +189,7 @@ impl Relay {
                 failure = self.write_to_server(Bytes::Request(take)).await?.err();
             }
             self.request.consume(take);
+            self.client.answer_all_but(self.request.bytes().len());
             if over {
                 let seq = last.map_or(0, |header| header.seq);
                 return Ok((seq, failure));

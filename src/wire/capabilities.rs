@@ -66,7 +66,7 @@ impl Capabilities {
     /// What Tandem can carry between a client and a server. The rest is never offered: a feature
     /// that one side believes in and the other does not know corrupts data silently.
     ///
-    /// Left out: TLS (each hop by itself), compression (likewise, not built yet), `QUERY_ATTRIBUTES` and
+    /// Left out: compression and TLS (each hop by itself), `QUERY_ATTRIBUTES` and
     /// `OPTIONAL_RESULTSET_METADATA` (they change the form of commands and results),
     /// `MULTI_FACTOR`, MariaDB's progress reports and `COM_MULTI`.
     pub const RELAYED: Self = Self(
@@ -78,6 +78,9 @@ impl Capabilities {
             | Self::CACHE_METADATA.0
             | Self::BULK_UNIT_RESULTS.0,
     );
+
+    /// Compression of a hop: never relayed, for each hop has its own.
+    pub const COMPRESSION: Self = Self(Self::COMPRESS.0 | Self::ZSTD.0);
 
     /// What decides the shape of packets: both hops must agree on it.
     pub const SHAPING: Self = Self(

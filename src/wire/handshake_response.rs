@@ -8,6 +8,7 @@
 //!   [schema NUL]       CONNECT_WITH_DB
 //!   [plugin NUL]       PLUGIN_AUTH
 //!   [attributes]       CONNECT_ATTRS: lenenc length, then lenenc key, lenenc value, ...
+//!   [zstd level(1)]    CLIENT_ZSTD_COMPRESSION_ALGORITHM
 //! SSLRequest:          the first line alone; TLS begins behind it, and the whole follows in it
 //! AuthSwitchRequest:   FE  plugin NUL  salt(20) NUL
 //! COM_CHANGE_USER:     11  user NUL  token length(1) token  schema NUL  collation(2)
@@ -20,6 +21,7 @@
 use super::auth::{SALT_LEN, Salt};
 use super::capabilities::Capabilities;
 use super::codec::{Cursor, Malformed, put_lenenc_bytes};
+use super::compression::ZSTD_LEVEL;
 
 /// A client's answer to the greeting.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub struct HandshakeResponse {
     pub plugin: Option<String>,
     /// The connection attributes as they came, without their total length.
     pub attributes: Vec<u8>,
+    /// The level at which to compress with zstd; sent with that capability only.
+    pub zstd_level: Option<u8>,
 }
 
 impl std::fmt::Debug for HandshakeResponse {
@@ -106,7 +110,18 @@ impl HandshakeResponse {
             None
         };
         let (plugin, attributes) = plugin_and_attributes(&mut cursor, capabilities)?;
-        Ok(Self { capabilities, max_packet, collation, user, token, schema, plugin, attributes })
+        let zstd_level = if capabilities.has(Capabilities::ZSTD) { cursor.u8().ok() } else { None };
+        Ok(Self {
+            capabilities,
+            max_packet,
+            collation,
+            user,
+            token,
+            schema,
+            plugin,
+            attributes,
+            zstd_level,
+        })
     }
 
     /// The payload.
@@ -137,6 +152,9 @@ impl HandshakeResponse {
         }
         if capabilities.has(Capabilities::CONNECT_ATTRS) {
             put_lenenc_bytes(&mut out, &self.attributes);
+        }
+        if capabilities.has(Capabilities::ZSTD) {
+            out.push(self.zstd_level.unwrap_or(ZSTD_LEVEL));
         }
         out
     }
@@ -253,6 +271,7 @@ mod tests {
             schema: Some(b"shop".to_vec()),
             plugin: Some("mysql_native_password".into()),
             attributes: b"\x03_os\x05Linux".to_vec(),
+            zstd_level: capabilities.has(Capabilities::ZSTD).then_some(7),
         }
     }
 
@@ -270,6 +289,7 @@ mod tests {
         for capabilities in [
             all(),
             all().with(Capabilities::STMT_BULK),
+            all().with(Capabilities::ZSTD),
             all().without(Capabilities::PLUGIN_AUTH_LENENC),
         ] {
             let response = sample(capabilities);

@@ -1,9 +1,9 @@
 //! The MySQL client/server protocol: packets, handshake, authentication arithmetic, and knowing
 //! where a response ends.
 //!
-//! No policy and, but for two files ([`Stream`], [`PacketStream`]), no sockets: everything here works
-//! on bytes it is given. A relay does not need to understand rows, so nothing here decodes one. What it must
-//! know of a response is when it is over and what the server's last words about the session were
+//! No policy and, but for [`Stream`] and what reads and writes one ([`PacketStream`],
+//! [`Compressed`]), no sockets: everything here works on bytes it is given. A relay does not need to
+//! understand rows, so nothing here decodes one. What it must know of a response is when it is over and what the server's last words about the session were
 //! (status flags, session trackers); [`ResponseTracker`] finds that out from packet headers and
 //! first bytes, and from the few small packets that matter.
 //!
@@ -16,12 +16,16 @@ mod auth;
 mod capabilities;
 mod codec;
 mod command;
+mod compressed;
+mod compressed_numbers;
+mod compression;
 mod error_packet;
 mod greeting;
 mod handshake_response;
 mod ok_packet;
 mod packet;
 mod packet_stream;
+mod proxy_header;
 mod response_tracker;
 mod rsa_key;
 mod stream;
@@ -33,6 +37,9 @@ pub use auth::{
 pub use capabilities::Capabilities;
 pub use codec::{Cursor, Malformed, put_lenenc_bytes, put_lenenc_int};
 pub use command::Command;
+pub use compressed::Compressed;
+pub use compressed_numbers::Peer;
+pub use compression::{Compression, ZSTD_LEVEL};
 pub use error_packet::{ErrorPacket, SqlState};
 pub use greeting::Greeting;
 pub use handshake_response::{AuthSwitch, ChangeUser, HandshakeResponse};
@@ -42,6 +49,9 @@ pub use ok_packet::{
 };
 pub use packet::{Header, MAX_PAYLOAD, put_packet};
 pub use packet_stream::{PacketStream, StreamError};
+pub use proxy_header::{
+    ProxiedEnds, ProxyVersion, is_proxy_header, proxy_header, proxy_header_len, read_proxy_header,
+};
 pub use response_tracker::{Prepared, ResponseTracker, Step, Told};
 pub use rsa_key::{RsaError, RsaKey, encrypt_with_pem};
 pub use stream::Stream;

@@ -72,6 +72,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
         self.seq = seq;
     }
 
+    /// The header of the packet that [`Self::read`] will return.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn header(&mut self) -> Result<Header, StreamError> {
+        loop {
+            if let Some(header) = Header::read(&self.ahead) {
+                return Ok(header);
+            }
+            if self.stream.read_buf(&mut self.ahead).await? == 0 {
+                return Err(StreamError::Closed);
+            }
+        }
+    }
+
     /// Reads a packet's payload.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! With `packet_stream.rs` the only place of this module that knows sockets. A relay works on a
 //! [`Stream`] with `poll_read` and `poll_write` and need not know which kind it is, but for one
-//! thing: what TLS has taken is not sent before it is flushed. `poll_write` puts bytes into records,
+//! thing: what TLS or compression has taken is not sent before it is flushed. `poll_write` puts bytes into records,
 //! hands the kernel what it takes, and keeps the rest; only [`poll_flush`](AsyncWrite::poll_flush)
 //! says that nothing is kept. A socket keeps nothing back, so that a flush of one is no call at all.
 //!
@@ -20,6 +20,10 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ServerConfig, ServerConnection};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+use super::compressed::Compressed;
+use super::compressed_numbers::Peer;
+use super::compression::Compression;
+
 /// A connection, whatever it runs over.
 #[derive(Debug)]
 pub enum Stream {
@@ -29,19 +33,29 @@ pub enum Stream {
     Unix(UnixStream),
     /// TLS over TCP. Boxed: a session without TLS shall not pay for the room.
     Tls(Box<TlsStream<TcpStream>>),
+    /// Any of them, compressed.
+    Compressed(Box<Compressed<Self>>),
 }
 
 impl Stream {
     /// Whether nobody on the way can read along, so that a password may travel in clear.
     #[must_use]
     pub fn is_secure(&self) -> bool {
-        matches!(self, Self::Unix(_) | Self::Tls(_))
+        match self {
+            Self::Tcp(_) => false,
+            Self::Unix(_) | Self::Tls(_) => true,
+            Self::Compressed(stream) => stream.get_ref().is_secure(),
+        }
     }
 
     /// Whether it is encrypted.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(_) => true,
+            Self::Compressed(stream) => stream.get_ref().is_tls(),
+        }
     }
 
     /// Goes over to TLS as the server. `ahead` is what was read from the client already: it need
@@ -58,6 +72,29 @@ impl Stream {
             .await;
         fed?;
         Ok(Self::Tls(Box::new(accepted?.into())))
+    }
+
+    /// Goes over to compression, which both sides do right behind the OK of a login. `ahead` is what
+    /// was read behind the login already.
+    #[must_use]
+    pub fn compressed(self, compression: Compression, peer: Peer, ahead: Vec<u8>) -> Self {
+        Self::Compressed(Box::new(Compressed::new(self, compression, peer, ahead)))
+    }
+
+    /// What is written from now on answers everything that was read but the last `ahead` bytes:
+    /// compressed packets are numbered by that.
+    #[inline]
+    pub fn answer_all_but(&mut self, ahead: usize) {
+        if let Self::Compressed(stream) = self {
+            stream.answer_all_but(ahead);
+        }
+    }
+
+    /// From now on what is written answers what was last read, as in a login.
+    pub fn answer_all(&mut self) {
+        if let Self::Compressed(stream) = self {
+            stream.answer_all();
+        }
     }
 
     /// Goes over to TLS as the client of a server that is called `name`.
@@ -112,6 +149,7 @@ impl AsyncRead for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => end_is_end(Pin::new(stream).poll_read(cx, buf)),
+            Self::Compressed(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -127,6 +165,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Compressed(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -135,6 +174,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())), // sockets keep nothing back
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Compressed(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -143,6 +183,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Compressed(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

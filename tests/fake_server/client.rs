@@ -65,6 +65,7 @@ impl RawClient {
             schema: None,
             plugin: Some("mysql_native_password".into()),
             attributes: Vec::new(),
+            zstd_level: None,
         };
         self.reply(&response.to_payload()).await;
         greeting
