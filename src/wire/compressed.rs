@@ -216,9 +216,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compression::ZSTD_LEVEL;
-    use super::super::packet_stream::PacketStream;
     use super::*;
+    use crate::wire::{PacketStream, ZSTD_LEVEL};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     fn pair(compression: Compression, size: usize) -> [Compressed<tokio::io::DuplexStream>; 2] {
