@@ -1,7 +1,7 @@
 //! Both counts, as servers and clients are seen to keep them.
 
-use super::super::packet::put_packet;
 use super::*;
+use crate::wire::put_packet;
 
 /// Ordinary packets with these numbers, one byte each.
 fn packets(numbers: &[u8]) -> Vec<u8> {

@@ -137,7 +137,7 @@ proptest! {
     #[test]
     fn mysql_common_understands_us_and_we_it(payload in prop::collection::vec(0u8..4, 1..5000)) {
         let mut packet = Vec::new();
-        super::super::packet::put_packet(&mut packet, 0, &payload);
+        crate::wire::put_packet(&mut packet, 0, &payload);
         let mut wire = BytesMut::from(&packed(Compression::Zlib, &[&packet])[..]);
         let mut read = Vec::new();
         prop_assert!(theirs().decode(&mut wire, &mut read).expect("readable"));

@@ -37,7 +37,8 @@ async fn a_client_and_its_masters_by_socket() {
         .db_name(Some("app"))
         .socket(Some(socket.to_string_lossy()));
     let mut client = Conn::new(options).await.expect("a login");
-    client.query_drop("CREATE TABLE t (a INT); INSERT INTO t VALUES (1)").await.expect("written");
+    client.query_drop("CREATE TABLE t (a INT)").await.expect("made");
+    client.query_drop("INSERT INTO t VALUES (1)").await.expect("written");
     let row: Option<(String, u32)> =
         client.query_first("SELECT USER(), @@server_id").await.expect("asked");
     assert_eq!(row, Some(("app@localhost".into(), 1)));
