@@ -188,6 +188,8 @@ address = "127.0.0.1:${port[m1]}"
 [[masters]]
 name = "m2"
 address = "127.0.0.1:${port[m2]}"
+[tls]
+mode = "disabled"  # clients that may would encrypt, and through a blind relay they cannot
 [monitor]
 user = "tandem"
 password = "tandem"

@@ -22,10 +22,7 @@ use super::request::{KEPT, Request};
 use super::state::SessionState;
 use crate::routing::Writer;
 use crate::topology::{Flavor, Server};
-use crate::wire::{
-    ChangeUser, ErrorPacket, Header, Malformed, PacketStream, StreamError, certificate_proof,
-    put_packet, with_certificate_proof,
-};
+use crate::wire::{ChangeUser, ErrorPacket, Header, PacketStream, StreamError, put_packet};
 
 /// What Tandem wants to be told of every session: which system variables changed, and that
 /// something else did. The schema is reported by default.
@@ -383,18 +380,6 @@ impl Relay {
             };
             let _ = tokio::time::timeout(Duration::from_millis(100), quit).await;
         }
-    }
-
-    /// The OK of a login, with what makes a MariaDB client trust our certificate, if there is one
-    /// that it has to trust and a secret to prove it with.
-    fn with_own_proof(&self, ok: &[u8]) -> Result<Vec<u8>, Malformed> {
-        let proof = match (&self.login.credential, &self.shown) {
-            (Credential::Native(secret), Some(shown)) => {
-                Some(certificate_proof(secret, &self.salt, shown))
-            }
-            _ => None,
-        };
-        with_certificate_proof(ok, proof.as_ref().map(|proof| &proof[..]))
     }
 
     /// COM_CHANGE_USER: a new login, and a session of its own.

@@ -3,9 +3,10 @@
 use tokio::io::AsyncWriteExt as _;
 
 use super::client_error::ClientError;
+use super::credential::Credential;
 use super::end::SessionEnd;
 use super::relay::Relay;
-use crate::wire::{Header, put_packet};
+use crate::wire::{Header, Malformed, certificate_proof, put_packet, with_certificate_proof};
 
 impl Relay {
     /// An error of our own as the next packet of the answer.
@@ -34,6 +35,18 @@ impl Relay {
     pub(super) async fn flush_unsent(&mut self) -> Result<(), SessionEnd> {
         let unsent = std::mem::take(&mut self.unsent);
         self.tell_client(&unsent).await
+    }
+
+    /// The OK of a login, with what makes a MariaDB client trust our certificate, if there is one
+    /// that it has to trust and a secret to prove it with.
+    pub(super) fn with_own_proof(&self, ok: &[u8]) -> Result<Vec<u8>, Malformed> {
+        let proof = match (&self.login.credential, &self.shown) {
+            (Credential::Native(secret), Some(shown)) => {
+                Some(certificate_proof(secret, &self.salt, shown))
+            }
+            _ => None,
+        };
+        with_certificate_proof(ok, proof.as_ref().map(|proof| &proof[..]))
     }
 
     /// Writes packets to the client.

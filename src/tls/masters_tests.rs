@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -20,6 +20,7 @@ fn write_pem(path: &Path, der: &[u8]) {
 fn root(path: &Path) -> Issuer<'static, KeyPair> {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new([]).expect("no names");
+    params.distinguished_name.push(DnType::CommonName, path.display().to_string());
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     write_pem(path, params.self_signed(&key).expect("a root").der());
     Issuer::new(params, key)
