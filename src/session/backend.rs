@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::credential::{CACHING_SHA2, Credential};
 use super::login::Login;
+use super::tracking::Question;
 use crate::topology::{Server, ServerAddress, ServerId, UnreachableKind};
 use crate::wire::{
     AuthSwitch, Capabilities, ErrorPacket, Greeting, HandshakeResponse, OkPacket, PacketStream,
@@ -30,6 +31,8 @@ pub(super) struct Backend {
     pub(super) preamble: Vec<u8>,
     /// How many answers to those are still to be swallowed.
     pub(super) swallow: u32,
+    /// The first of them answers this.
+    pub(super) question: Option<Question>,
 }
 
 /// A master's word on a login.
@@ -110,6 +113,7 @@ impl Backend {
             carry,
             preamble: Vec::new(),
             swallow: 0,
+            question: None,
         };
         Ok(Accepted { backend, ok, status })
     }

@@ -21,6 +21,7 @@ mod client;
 mod client_error;
 mod credential;
 mod current;
+mod dump;
 mod effects;
 mod end;
 mod front_door;
@@ -43,6 +44,7 @@ mod shared;
 mod state;
 mod statement;
 mod statements;
+mod tracking;
 mod upload;
 mod verdict;
 

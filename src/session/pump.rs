@@ -16,8 +16,7 @@ use super::relay::Relay;
 use super::scratch::{self, CHUNK};
 use crate::topology::ServerId;
 use crate::wire::{
-    Capabilities, Command, ErrorPacket, Header, Malformed, OkPacket, Prepared, StatusFlags, Step,
-    StreamError, Told, strip_session_state,
+    Command, ErrorPacket, Header, Malformed, Prepared, StatusFlags, Step, StreamError, Told,
 };
 
 /// How far passing an answer on has come.
@@ -209,6 +208,11 @@ impl Relay {
             };
             let swallow = self.backend.as_ref().is_some_and(|backend| backend.swallow > 0);
             if swallow {
+                if let Some(backend) = self.backend.as_mut()
+                    && let Some(question) = backend.question.as_mut()
+                {
+                    question.hear(&bytes[used..used + keep.from]);
+                }
                 used += keep.from;
                 self.swallowed();
                 continue;
@@ -238,6 +242,10 @@ impl Relay {
         if !self.tracker.is_done() {
             return;
         }
+        if let Some(question) = backend.question.take() {
+            self.tracking_told(&question);
+        }
+        let Some(backend) = self.backend.as_mut() else { return };
         backend.swallow -= 1;
         if backend.swallow > 0 {
             self.tracker.start(Command::Query, false);
@@ -292,16 +300,6 @@ impl Relay {
             Told::LocalInfile | Told::Other => {}
         }
         Ok(Kept { from: total, keep })
-    }
-
-    /// Session state in an OK packet: taken in, and taken out unless the client asked for it.
-    fn read_session_state(&mut self, packet: &mut [u8]) -> Result<usize, Malformed> {
-        let ok = OkPacket::parse(&packet[Header::LEN..])?;
-        self.state.told(&ok, self.current.statement);
-        if self.login.capabilities.has(Capabilities::SESSION_TRACK) {
-            return Ok(packet.len());
-        }
-        strip_session_state(packet)
     }
 
     /// Whether an error is a fenced master's, and proves that nothing was executed. 1290 names several options; only `read_only` is a

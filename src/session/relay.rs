@@ -26,6 +26,7 @@ use super::registry::{Activity, Entry};
 use super::request::{Front, Request};
 use super::shared::Shared;
 use super::state::SessionState;
+use super::tracking::Tracking;
 use super::verdict::Verdict;
 use crate::topology::ServerId;
 use crate::wire::{Command, Header, ResponseTracker, Stream};
@@ -41,6 +42,8 @@ pub(super) struct Relay {
     pub(super) unsent: Vec<u8>,
     pub(super) tracker: ResponseTracker,
     pub(super) state: SessionState,
+    /// What the client asked to be told of its session, once that is known.
+    pub(super) tracking: Option<Tracking>,
     pub(super) login: Login,
     /// The generation of the routing table that was last acted on.
     pub(super) generation: u64,
@@ -105,6 +108,9 @@ impl Relay {
                     return self.answer_error(&error).await;
                 }
                 self.begin(command, total, true);
+                if command.is_dump() {
+                    return self.carry_dump().await;
+                }
                 self.carry_whole().await
             }
             (Command::ChangeUser, _) => {
@@ -154,6 +160,9 @@ impl Relay {
                     continue; // it took a while
                 }
             }
+            if self.names_tracking() {
+                self.give_back_tracking().await;
+            }
             if let Err(error) = self.send().await? {
                 if self.current.command.is_silent() {
                     let kind = super::backend::kind_of(&error);
@@ -173,6 +182,9 @@ impl Relay {
                 After::Again => {}
                 After::Answered => break,
             }
+        }
+        if self.names_tracking() {
+            self.take_back_tracking();
         }
         self.request.consume(self.front_len());
         Ok(())

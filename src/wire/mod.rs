@@ -22,6 +22,7 @@ mod handshake_response;
 mod ok_packet;
 mod packet;
 mod packet_stream;
+mod parameters;
 mod response_tracker;
 mod rsa_key;
 
@@ -35,8 +36,11 @@ pub use command::Command;
 pub use error_packet::{ErrorPacket, SqlState};
 pub use greeting::Greeting;
 pub use handshake_response::{AuthSwitch, ChangeUser, HandshakeResponse};
-pub use ok_packet::{OkPacket, SessionChange, SessionChanges, StatusFlags, strip_session_state};
+pub use ok_packet::{
+    OkPacket, SessionChange, SessionChanges, StatusFlags, retain_session_state, strip_session_state,
+};
 pub use packet::{Header, MAX_PAYLOAD, put_packet};
 pub use packet_stream::{PacketStream, Stream, StreamError};
+pub use parameters::{ExecutedTypes, sql_offset};
 pub use response_tracker::{Prepared, ResponseTracker, Step, Told};
 pub use rsa_key::{RsaError, RsaKey, encrypt_with_pem};
