@@ -289,7 +289,9 @@ impl Relay {
                     *stop = Some(Pumped::Fenced);
                     keep = 0;
                 } else {
-                    self.state.failed(self.current.statement, code);
+                    if !self.is_unheard_of(code) {
+                        self.state.failed(self.current.statement, code);
+                    }
                     if self.current.command == Command::StmtPrepare {
                         self.state.prepared.refused();
                     }
@@ -300,6 +302,13 @@ impl Relay {
             Told::LocalInfile | Told::Other => {}
         }
         Ok(Kept { from: total, keep })
+    }
+
+    /// Whether an error says that the server does not know the command (1047), or the statement that
+    /// it names (1243): then nothing was begun.
+    fn is_unheard_of(&self, code: u16) -> bool {
+        let known = |id| self.state.prepared.get(id).is_some();
+        code == 1047 || code == 1243 && self.current.statement_id.is_some_and(|id| !known(id))
     }
 
     /// Whether an error is a fenced master's, and proves that nothing was executed. 1290 names several options; only `read_only` is a

@@ -16,7 +16,6 @@ use super::login::Login;
 use super::relay::Relay;
 use super::restoring::literal;
 use super::statement::{Traits, Verb};
-use crate::topology::Flavor;
 use crate::wire::{
     Capabilities, Command, Cursor, Header, Malformed, OkPacket, SessionChange, put_packet,
     retain_session_state, strip_session_state,
@@ -30,6 +29,10 @@ const TRACK: &[u8] = b"SET SESSION session_track_system_variables = '*', \
 /// How the session's tracking is set.
 const QUESTION: &[u8] = b"SELECT @@SESSION.session_track_system_variables, \
       @@SESSION.session_track_state_change, @@SESSION.session_track_schema";
+
+/// What the question asks for anyway.
+const OURS: [&str; 3] =
+    ["session_track_system_variables", "session_track_state_change", "session_track_schema"];
 
 /// The settings back to what the server begins a session with.
 const DEFAULTS: &[u8] = b"SET SESSION session_track_system_variables = DEFAULT, \
@@ -112,27 +115,22 @@ fn value<'a>(row: &mut Cursor<'a>) -> Option<Option<&'a [u8]>> {
 
 impl Tracking {
     /// Takes out of the OK packet at the front of `packet` what the server would not have told the
-    /// client. MariaDB tells of variables in the order of its list, MySQL in that of their names.
-    fn filter(&self, packet: &mut [u8], flavor: Flavor) -> Result<usize, Malformed> {
+    /// client. The rest stays in the server's order: MySQL sorts variables by name; MariaDB's order
+    /// depends on what else is tracked, and means nothing.
+    fn filter(&self, packet: &mut [u8]) -> Result<usize, Malformed> {
         retain_session_state(packet, |change| match change {
-            SessionChange::SystemVariable { name, .. } => {
-                let place = self.place_of(name)?;
-                Some(if flavor == Flavor::MariaDb { place } else { 0 })
-            }
-            SessionChange::Schema(_) => self.schema.then_some(usize::MAX),
-            SessionChange::State => self.state_change.then_some(usize::MAX),
+            SessionChange::SystemVariable { name, .. } => self.lists(name),
+            SessionChange::Schema(_) => self.schema,
+            SessionChange::State => self.state_change,
             // These are set by the client alone.
-            _ => Some(usize::MAX),
+            _ => true,
         })
     }
 
-    fn place_of(&self, name: &[u8]) -> Option<usize> {
+    fn lists(&self, name: &[u8]) -> bool {
         let list = self.variables.as_deref().unwrap_or_default();
         let mut names = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        if names.clone().any(|listed| listed == b"*") {
-            return Some(0);
-        }
-        names.position(|listed| listed.eq_ignore_ascii_case(name))
+        names.any(|listed| listed == b"*" || listed.eq_ignore_ascii_case(name))
     }
 
     /// The SQL that makes a session's settings these.
@@ -252,6 +250,7 @@ impl Relay {
         };
         assignment::variables(sql, self.state.backslash_escapes())
             .into_iter()
+            .filter(|name| !OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours.as_bytes())))
             .map(Into::into)
             .collect()
     }
@@ -279,13 +278,9 @@ impl Relay {
         if self.names_tracking() || self.current.command == Command::ResetConnection {
             return Ok(packet.len());
         }
-        let flavor = match &self.shared.table().identity {
-            Some(identity) => identity.flavor,
-            None => Flavor::MariaDb,
-        };
         match &self.tracking {
-            Some(tracking) => tracking.filter(packet, flavor),
-            None => Tracking::default().filter(packet, flavor),
+            Some(tracking) => tracking.filter(packet),
+            None => Tracking::default().filter(packet),
         }
     }
 }
@@ -340,9 +335,9 @@ mod tests {
             state_change: false,
             schema: false,
         };
-        assert_eq!(listing(b"sql_mode, Time_Zone").place_of(b"time_zone"), Some(1));
-        assert_eq!(listing(b"sql_mode").place_of(b"time_zone"), None);
-        assert_eq!(listing(b"a,*").place_of(b"time_zone"), Some(0));
-        assert_eq!(Tracking::default().place_of(b"last_gtid"), None);
+        assert!(listing(b"sql_mode, Time_Zone").lists(b"time_zone"));
+        assert!(!listing(b"sql_mode").lists(b"time_zone"));
+        assert!(listing(b"a,*").lists(b"time_zone"));
+        assert!(!Tracking::default().lists(b"last_gtid"));
     }
 }

@@ -2,8 +2,7 @@
 
 use tandem::topology::Flavor;
 use tandem::wire::{
-    Capabilities, Command, Greeting, HandshakeResponse, Header, ResponseTracker, Step as Seen,
-    put_packet,
+    Capabilities, Command, Greeting, HandshakeResponse, ResponseTracker, Step as Seen, put_packet,
 };
 use tokio::net::TcpStream;
 
@@ -171,6 +170,7 @@ impl Conversation {
             if matches!(step, Step::Prepare(_)) && all.get(from + 4) == Some(&0) {
                 let id = all[from + 5..from + 9].try_into().expect("an id");
                 self.statement = u32::from_le_bytes(id);
+                all[from + 5..from + 9].fill(0); // a server numbers them for all of its sessions
             }
         }
         assert!(self.client.has_heard_nothing(), "more than an answer to {step:?}");
@@ -181,6 +181,7 @@ impl Conversation {
         let command = Command::from_byte(payload.first().copied().unwrap_or(0));
         let cursor = matches!(step, Step::Execute(execution) if execution.flags & 7 != 0);
         self.tracker.start(command, cursor);
+        let (mut at, mut waits) = (all.len(), false);
         while !self.tracker.is_done() {
             if self.tracker.wants_file() {
                 let Step::Load(_, pieces) = step else { panic!("a file is wanted: {step:?}") };
@@ -193,18 +194,17 @@ impl Conversation {
                 self.client.raw(&bytes).await;
                 self.tracker.file_sent(seq);
             }
-            let mut packet = self.client.bytes(Header::LEN).await;
-            let header = Header::read(&packet).expect("a header");
-            packet.extend(self.client.bytes(header.len).await);
-            let mut at = 0;
-            while at < packet.len() {
-                match self.tracker.step(&packet[at..]).expect("a packet of the protocol") {
-                    Seen::Pass(len) => at += len,
-                    Seen::Packet { total, .. } => at += total,
-                    Seen::Wait(_) => panic!("a whole packet is there"),
-                }
+            if at == all.len() || waits {
+                all.extend(self.client.some().await);
             }
-            all.extend(packet);
+            waits = false;
+            match self.tracker.step(&all[at..]).expect("a packet of the protocol") {
+                Seen::Pass(len) => at += len,
+                Seen::Packet { total, .. } => at += total,
+                Seen::Wait(_) => waits = true,
+            }
         }
+        self.client.put_back(&all[at..]);
+        all.truncate(at);
     }
 }
