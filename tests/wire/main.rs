@@ -3,6 +3,8 @@
 //!
 //! A table of cases and variants is printed at the end. `TANDEM_SERVER` chooses the server.
 
+#![allow(unreachable_pub)] // the modules of a suite are its own
+
 #[path = "../fake_server/mod.rs"]
 mod fake_server;
 #[path = "../support/mod.rs"]
