@@ -70,9 +70,18 @@ impl Tandem {
 
     /// Resident memory in KiB.
     fn resident(&self) -> u64 {
+        self.kib("VmRSS:")
+    }
+
+    /// The most that it ever was.
+    fn peak(&self) -> u64 {
+        self.kib("VmHWM:")
+    }
+
+    fn kib(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a line");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
     }
 }
@@ -111,4 +120,49 @@ async fn results_of_any_size_and_idle_clients_take_little() {
     let taken = tandem.resident() - before;
     say(&format!("2000 idle clients: {:.1} KiB each", taken as f64 / 2000.0));
     assert!(taken < 2000 * 24, "2000 idle clients took {taken} KiB");
+}
+
+/// Megabytes each way: `TANDEM_VOLUME=1000 cargo test --test memory volumes` for a gigabyte.
+fn volume() -> usize {
+    std::env::var("TANDEM_VOLUME").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
+}
+
+#[tokio::test]
+async fn volumes_in_and_out_leave_the_memory_flat() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.expect("a pair");
+    let tandem = Tandem::start(&sandbox).await;
+    let mut client = tandem.log_in().await;
+    client.query("CREATE TEMPORARY TABLE app.v (a INT)").await;
+    client.expect_ok().await;
+    let (megabytes, before) = (volume(), tandem.peak());
+
+    // The server reads every line and keeps none.
+    client.query("LOAD DATA LOCAL INFILE 'v' INTO TABLE app.v IGNORE 4000000000 LINES").await;
+    assert_eq!(client.packet().await[0], 0xfb, "the server does not ask for the file");
+    let line = [&[b'x'; 999][..], b"\n"].concat();
+    let piece = line.repeat(1000);
+    for _ in 0..megabytes {
+        client.reply(&piece).await;
+    }
+    client.reply(&[]).await;
+    client.expect_ok().await;
+    let loaded = tandem.peak();
+
+    let digits = "(SELECT 0 UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION \
+                  SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8 UNION SELECT 9)";
+    let rows = format!("{digits} AS a, {digits} AS b, {digits} AS c, {digits} AS d");
+    client.query(&format!("SELECT REPEAT('x', 1000000) FROM {rows} LIMIT {megabytes}")).await;
+    for _ in 0..3 {
+        client.packet().await;
+    }
+    for _ in 0..megabytes {
+        assert_eq!(client.packet().await.len(), 1_000_004);
+    }
+    client.packet().await;
+    let selected = tandem.peak();
+    say(&format!(
+        "peak memory: {before} KiB after the login, {loaded} KiB after {megabytes} MB of LOAD DATA \
+         LOCAL, {selected} KiB after a SELECT of {megabytes} MB"
+    ));
+    assert!(selected < before + 8 * 1024, "{} KiB more than before", selected - before);
 }

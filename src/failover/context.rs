@@ -345,7 +345,7 @@ impl Context {
 
     /// What clients are greeted with: the active master's own greeting (while there is none, that of
     /// the master named by the term, or of any that was seen), but only with the capabilities that
-    /// every master of its family has, because a session may be moved to each of them.
+    /// every master has that was seen, because a session may be moved to each of them.
     fn identity(&self, writer: &Writer) -> Option<Arc<Identity>> {
         let known = |server: ServerId| self.topology.facts(server).map(|facts| &facts.identity);
         let named = self.highest.as_ref().and_then(|(_, name)| self.servers.by_name(name));
@@ -356,14 +356,17 @@ impl Context {
         let masters = || self.servers.masters().filter_map(|master| known(master.id));
         let base = preferred.or_else(|| masters().next())?;
         let common = masters()
-            .filter(|identity| identity.flavor == base.flavor)
-            .fold(base.capabilities, |common, identity| common & identity.capabilities);
+            .fold(base.capabilities, |common, identity| common & identity.capabilities)
+            | base.capabilities & LONG_PASSWORD;
         if common == base.capabilities {
             return Some(Arc::clone(base));
         }
         Some(Arc::new(Identity { capabilities: common, ..Identity::clone(base) }))
     }
 }
+
+/// The bit that says which family's meaning the upper half of the capabilities has: no capability.
+const LONG_PASSWORD: u64 = 1;
 
 /// Whether an order failed in a way that shows that its server answers.
 pub(super) fn answered(failure: &OrderFailure) -> bool {

@@ -168,10 +168,10 @@ fn before_the_first_decision_an_idle_pair_is_good_enough_but_a_backlog_is_not() 
 }
 
 #[test]
-fn the_greeting_has_what_all_masters_of_the_family_can() {
+fn the_greeting_has_what_all_masters_can() {
     let start = Instant::now();
     let mut machine = FailoverMachine::new(policy(), servers(), start);
-    for (server, capabilities) in [(M1, 0b0111), (M2, 0b1101)] {
+    for (server, capabilities) in [(M1, 0b0111), (M2, 0b1100)] {
         let look = alive(server, start, |facts| {
             let identity = Identity { capabilities, ..Identity::clone(&facts.identity) };
             facts.identity = Arc::new(identity);

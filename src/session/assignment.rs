@@ -32,19 +32,50 @@ pub(super) enum Assignment<'a> {
 
 /// The parts of a SET statement.
 pub(super) fn assignments(sql: &[u8], backslash_escapes: bool) -> Vec<Assignment<'_>> {
+    body(sql, backslash_escapes)
+        .map_or_else(Vec::new, |body| parts(body, backslash_escapes))
+        .into_iter()
+        .map(|part| read(part, backslash_escapes))
+        .collect()
+}
+
+/// What stands behind SET.
+fn body(sql: &[u8], backslash_escapes: bool) -> Option<&[u8]> {
     let mut tokens = Tokens::new(sql, backslash_escapes);
-    while !is_word(
-        Some(match tokens.next() {
-            Some(token) => token,
-            None => return Vec::new(),
-        }),
-        "SET",
-    ) {}
-    let mut body = trim(&sql[tokens.position()..]);
+    while !is_word(Some(tokens.next()?), "SET") {}
+    let body = trim(&sql[tokens.position()..]);
     // The end of a conditional comment that began before SET.
-    body = trim(body.strip_suffix(b";").unwrap_or(body));
-    body = trim(body.strip_suffix(b"*/").unwrap_or(body));
-    parts(body, backslash_escapes).into_iter().map(|part| read(part, backslash_escapes)).collect()
+    let body = trim(body.strip_suffix(b";").unwrap_or(body));
+    Some(trim(body.strip_suffix(b"*/").unwrap_or(body)))
+}
+
+/// The names of the system variables that a SET gives values in this session.
+pub(super) fn variables(sql: &[u8], backslash_escapes: bool) -> Vec<&[u8]> {
+    body(sql, backslash_escapes)
+        .map_or_else(Vec::new, |body| parts(body, backslash_escapes))
+        .into_iter()
+        .filter_map(|part| variable(Tokens::new(part, backslash_escapes)))
+        .collect()
+}
+
+/// `x = `, `SESSION x = `, `@@x = `, `@@SESSION.x = `; `None` for what is none, or not the session's.
+fn variable(mut tokens: Tokens<'_>) -> Option<&[u8]> {
+    let mut token = tokens.next()?;
+    let sigil = token == Token::Symbol(b'@');
+    if sigil {
+        (tokens.next()? == Token::Symbol(b'@')).then_some(())?;
+        token = tokens.next()?;
+    }
+    let Token::Word(mut name) = token else { return None };
+    if Keyword(name).is("SESSION") || Keyword(name).is("LOCAL") {
+        if sigil {
+            (tokens.next()? == Token::Symbol(b'.')).then_some(())?;
+        }
+        let Token::Word(word) = tokens.next()? else { return None };
+        name = word;
+    }
+    // GLOBAL, NAMES and their like are followed by something else.
+    matches!(tokens.next()?, Token::Symbol(b'=' | Token::EQUALS)).then_some(name)
 }
 
 /// Cuts at commas that stand outside of parentheses, and ends at a semicolon.
@@ -280,6 +311,15 @@ mod tests {
                 unknown(b"@e"),
             ]
         );
+    }
+
+    #[test]
+    fn variables_of_the_session_by_name() {
+        let sql = b"set autocommit=1, SESSION sql_mode = concat(@@sql_mode, ',ANSI'), @a = 1, \
+                    @@session_track_schema := 1, @@local.time_zone = '+1:00', global x = 1, \
+                    @@global.y = 2, names utf8";
+        let names: [&[u8]; 4] = [b"autocommit", b"sql_mode", b"session_track_schema", b"time_zone"];
+        assert_eq!(variables(sql, true), names);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::answering::{agreed_compression, capabilities_towards, log_in};
 use super::login::Login;
+use super::tracking::Question;
 use crate::tls::{MasterTls, TlsFailure};
 use crate::topology::{Server, ServerAddress, ServerId, UnreachableKind};
 use crate::wire::{
@@ -31,6 +32,8 @@ pub(super) struct Backend {
     pub(super) preamble: Vec<u8>,
     /// How many answers to those are still to be swallowed.
     pub(super) swallow: u32,
+    /// The first of them answers this.
+    pub(super) question: Option<Question>,
 }
 
 /// A master's word on a login.
@@ -130,6 +133,7 @@ impl Backend {
             carry,
             preamble: Vec::new(),
             swallow: 0,
+            question: None,
         };
         Ok(Accepted { backend, ok, status })
     }

@@ -152,9 +152,6 @@ impl ClientError {
     /// The refusal of a command that is not carried; `None` when it is.
     pub(super) fn refusing(command: Command) -> Option<Self> {
         Some(Self::NotCarried(match command {
-            Command::BinlogDump | Command::BinlogDumpGtid => "COM_BINLOG_DUMP",
-            Command::TableDump => "COM_TABLE_DUMP",
-            Command::RegisterSlave => "COM_REGISTER_SLAVE",
             Command::Clone => "COM_CLONE",
             Command::SubscribeGroupReplication => "COM_SUBSCRIBE_GROUP_REPLICATION_STREAM",
             Command::Multi => "COM_MULTI",

@@ -10,16 +10,21 @@ use super::shared::Shared;
 use super::statement::{Statement, Traits, Verb};
 use super::statements::statement_id;
 use crate::topology::ServerId;
-use crate::wire::{Command, Header};
+use crate::wire::{Command, Header, sql_offset};
 
 /// A command that changes nothing and may be sent again.
 const HARMLESS: Statement = Statement { verb: Verb::Show, traits: Traits::NONE };
+
+/// The flags of COM_STMT_EXECUTE that ask for a cursor: read-only, for update, scrollable.
+const CURSORS: u8 = 0x07;
 
 /// The command that is being carried.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) command: Command,
     pub(super) statement: Statement,
+    /// Where the SQL of a COM_QUERY begins in its payload: behind its attributes.
+    pub(super) sql_at: usize,
     /// The prepared statement that it names, by the client's id.
     pub(super) statement_id: Option<u32>,
     /// It is kept at the front of the request until it is answered.
@@ -49,6 +54,7 @@ impl Current {
         Self {
             command: Command::Ping,
             statement: HARMLESS,
+            sql_at: 1,
             statement_id: None,
             kept: true,
             cursor: false,
@@ -71,13 +77,19 @@ impl Relay {
         let payload = &self.request.bytes()[Header::LEN..len];
         let mut cursor = false;
         let mut id = None;
+        let capabilities = self.login.capabilities;
+        let mut sql_at = 1;
         let mut statement = match command {
-            Command::Query => Statement::classify(&payload[1..], self.state.backslash_escapes()),
+            Command::Query => {
+                // Attributes that cannot be read leave a text that nobody knows; the server says so.
+                sql_at = sql_offset(payload, capabilities).unwrap_or(payload.len());
+                Statement::classify(&payload[sql_at..], self.state.backslash_escapes())
+            }
             Command::StmtExecute | Command::StmtBulkExecute => {
                 id = statement_id(payload);
                 cursor = command == Command::StmtExecute
-                    && payload.get(5).is_some_and(|flags| flags & 0x0F != 0);
-                self.state.prepared.executing(command, id, payload)
+                    && payload.get(5).is_some_and(|flags| flags & CURSORS != 0);
+                self.state.prepared.executing(command, id, payload, capabilities)
             }
             Command::StmtSendLongData
             | Command::StmtReset
@@ -86,7 +98,9 @@ impl Relay {
                 id = statement_id(payload);
                 HARMLESS
             }
-            Command::ProcessKill | Command::Debug | Command::Other(_) => Statement::UNKNOWN,
+            Command::Refresh | Command::ProcessKill | Command::Debug | Command::Other(_) => {
+                Statement::UNKNOWN
+            }
             _ => HARMLESS,
         };
         if !kept && command == Command::Query && statement.verb != Verb::Write {
@@ -95,6 +109,7 @@ impl Relay {
         let current = &mut self.current;
         current.command = command;
         current.statement = statement;
+        current.sql_at = sql_at;
         current.statement_id = id;
         current.kept = kept;
         current.cursor = cursor;

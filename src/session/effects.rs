@@ -1,7 +1,7 @@
 //! What an answered command leaves behind in the session.
 
 use super::relay::Relay;
-use super::statement::Verb;
+use super::tracking::ask_for_tracking;
 use crate::wire::{Capabilities, Command, Header, StatusFlags};
 
 impl Relay {
@@ -21,24 +21,12 @@ impl Relay {
         }
         match self.current.command {
             Command::Query => {
-                let sql = &self.request.bytes()[Header::LEN + 1..self.front_len()];
+                let from = Header::LEN + self.current.sql_at;
+                let sql = &self.request.bytes()[from..self.front_len()];
                 self.state.executed(self.current.statement, sql);
-                self.keep_tracking();
             }
             Command::StmtExecute | Command::StmtBulkExecute => self.executed_prepared(),
             _ => self.answered_otherwise(),
-        }
-    }
-
-    /// A client that sets what it wants to be told of changes does so for Tandem as well: what Tandem
-    /// needs is asked for again, before the next command.
-    #[inline]
-    pub(super) fn keep_tracking(&mut self) {
-        if self.current.statement.verb == Verb::Set
-            && self.state.take_tracking_changed()
-            && let Some(backend) = self.backend.as_mut()
-        {
-            super::migration::ask_for_tracking(backend);
         }
     }
 
@@ -52,6 +40,7 @@ impl Relay {
                 statement.cursor = false;
                 statement.long_data = false;
             }),
+            Command::RegisterSlave => self.state.registered_slave(),
             Command::InitDb => {
                 let schema = payload[1..].to_vec();
                 self.state.set_schema(&schema);
@@ -67,8 +56,9 @@ impl Relay {
             }
             Command::ResetConnection => {
                 self.state.reset();
+                self.tracking = None;
                 if let Some(backend) = self.backend.as_mut() {
-                    super::migration::ask_for_tracking(backend);
+                    ask_for_tracking(backend, &self.login, false);
                 }
             }
             _ => {}

@@ -20,24 +20,13 @@ use super::registry::Activity;
 use super::relay::Relay;
 use super::request::{KEPT, Request};
 use super::state::SessionState;
+use super::tracking::ask_for_tracking;
 use crate::routing::Writer;
 use crate::topology::{Flavor, Server};
 use crate::wire::{ChangeUser, ErrorPacket, Header, PacketStream, StreamError, put_packet};
 
-/// What Tandem wants to be told of every session: which system variables changed, and that
-/// something else did. The schema is reported by default.
-const TRACK: &[u8] =
-    b"\x03SET SESSION session_track_system_variables = '*', session_track_state_change = ON, \
-      session_track_schema = ON";
-
 /// Between two attempts to log in to a master that is said to be active and does not let us in.
 const RETRY: Duration = Duration::from_millis(50);
-
-/// Puts the statement that switches tracking on before the next command.
-pub(super) fn ask_for_tracking(backend: &mut Backend) {
-    put_packet(&mut backend.preamble, 0, TRACK);
-    backend.swallow += 1;
-}
 
 impl Relay {
     /// The first login: the master's OK, or its refusal, word for word.
@@ -52,7 +41,8 @@ impl Relay {
             let server = table.servers.get(active);
             match self.connect(server).await? {
                 Ok(Accepted { mut backend, ok, status }) => {
-                    ask_for_tracking(&mut backend);
+                    self.tracking = None;
+                    ask_for_tracking(&mut backend, &self.login, false);
                     self.state = SessionState::new(self.login.schema.clone(), status);
                     self.entry.set_server(Some(active));
                     self.backend = Some(backend);
@@ -290,15 +280,22 @@ impl Relay {
     async fn restore(&mut self, backend: &mut Backend) -> Result<(), NotRestored> {
         let statements = self.state.restoring_sql();
         let mut packets = Vec::new();
-        put_packet(&mut packets, 0, TRACK);
         for sql in &statements {
-            put_packet(&mut packets, 0, &[&[3], sql.as_slice()].concat());
+            put_packet(&mut packets, 0, &self.login.query(sql));
+        }
+        // What the client asked to be told can only be asked for before Tandem's own wishes.
+        let mut expected = statements.len();
+        if self.tracking.is_some() || !self.login.tracks() {
+            put_packet(&mut packets, 0, &self.login.track());
+            expected += 1;
+        } else {
+            ask_for_tracking(backend, &self.login, false);
         }
         let exchange = async {
             let carry = std::mem::take(&mut backend.carry);
             let mut stream = PacketStream::resume(&mut backend.stream, carry);
             stream.write_raw(&packets).await?;
-            for _ in 0..=statements.len() {
+            for _ in 0..expected {
                 let answer = stream.read().await?;
                 if answer.first() == Some(&0xFF) {
                     return Err(NotRestored::Refused(words_of(&answer)));

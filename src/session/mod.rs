@@ -22,6 +22,7 @@ mod client;
 mod client_error;
 mod credential;
 mod current;
+mod dump;
 mod effects;
 mod end;
 mod front_door;
@@ -47,6 +48,7 @@ mod shared;
 mod state;
 mod statement;
 mod statements;
+mod tracking;
 mod upload;
 mod verdict;
 

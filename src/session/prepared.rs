@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::state::MigrationBlocker;
 use super::statement::Statement;
-use crate::wire::Command;
+use crate::wire::{Capabilities, Command, ExecutedTypes};
 
 /// One statement.
 #[derive(Clone, Debug)]
@@ -22,7 +22,8 @@ pub(super) struct PreparedStatement {
     pub(super) statement: Statement,
     /// How many parameters it takes.
     pub(super) parameters: u16,
-    /// The types of the parameters as last sent: two bytes each.
+    /// The types of the parameters as last sent: two bytes each, and a name for each where there
+    /// are query attributes.
     pub(super) types: Box<[u8]>,
     /// The login on which it is prepared, and its id there.
     pub(super) prepared: (u64, u32),
@@ -32,21 +33,11 @@ pub(super) struct PreparedStatement {
     pub(super) long_data: bool,
 }
 
-/// Where COM_STMT_EXECUTE says whether parameter types follow, two bytes for each: behind
-/// `17 id(4) flags(1) iterations(4)` and a bitmap of NULLs (MySQL source documentation,
-/// "COM_STMT_EXECUTE").
-pub(super) fn types_flag_at(parameters: u16) -> usize {
-    10 + usize::from(parameters).div_ceil(8)
-}
-
 impl PreparedStatement {
     #[inline]
-    fn remember_types(&mut self, payload: &[u8]) {
-        let at = types_flag_at(self.parameters);
-        if self.parameters == 0 || payload.get(at) != Some(&1) {
-            return;
-        }
-        let types = payload.get(at + 1..at + 1 + 2 * usize::from(self.parameters));
+    fn remember_types(&mut self, command: Command, payload: &[u8], capabilities: Capabilities) {
+        let types = ExecutedTypes::of(command, payload, self.parameters, capabilities)
+            .and_then(|place| place.read(payload));
         if let Some(types) = types
             && *self.types != *types
         {
@@ -93,11 +84,10 @@ impl PreparedStatements {
         command: Command,
         id: Option<u32>,
         payload: &[u8],
+        capabilities: Capabilities,
     ) -> Statement {
         let Some(prepared) = id.and_then(|id| self.get_mut(id)) else { return Statement::UNKNOWN };
-        if command == Command::StmtExecute {
-            prepared.remember_types(payload);
-        }
+        prepared.remember_types(command, payload, capabilities);
         prepared.statement
     }
 

@@ -16,8 +16,7 @@ use super::relay::Relay;
 use super::scratch::{self, CHUNK};
 use crate::topology::ServerId;
 use crate::wire::{
-    Capabilities, Command, ErrorPacket, Header, Malformed, OkPacket, Prepared, StatusFlags, Step,
-    StreamError, Told, strip_session_state,
+    Command, ErrorPacket, Header, Malformed, Prepared, StatusFlags, Step, StreamError, Told,
 };
 
 /// How far passing an answer on has come.
@@ -223,6 +222,11 @@ impl Relay {
             };
             let swallow = self.backend.as_ref().is_some_and(|backend| backend.swallow > 0);
             if swallow {
+                if let Some(backend) = self.backend.as_mut()
+                    && let Some(question) = backend.question.as_mut()
+                {
+                    question.hear(&bytes[used..used + keep.from]);
+                }
                 used += keep.from;
                 self.swallowed();
                 continue;
@@ -252,6 +256,10 @@ impl Relay {
         if !self.tracker.is_done() {
             return;
         }
+        if let Some(question) = backend.question.take() {
+            self.tracking_told(&question);
+        }
+        let Some(backend) = self.backend.as_mut() else { return };
         backend.swallow -= 1;
         if backend.swallow > 0 {
             self.tracker.start(Command::Query, false);
@@ -295,7 +303,9 @@ impl Relay {
                     *stop = Some(Pumped::Fenced);
                     keep = 0;
                 } else {
-                    self.state.failed(self.current.statement, code);
+                    if !self.is_unheard_of(code) {
+                        self.state.failed(self.current.statement, code);
+                    }
                     if self.current.command == Command::StmtPrepare {
                         self.state.prepared.refused();
                     }
@@ -308,14 +318,11 @@ impl Relay {
         Ok(Kept { from: total, keep })
     }
 
-    /// Session state in an OK packet: taken in, and taken out unless the client asked for it.
-    fn read_session_state(&mut self, packet: &mut [u8]) -> Result<usize, Malformed> {
-        let ok = OkPacket::parse(&packet[Header::LEN..])?;
-        self.state.told(&ok, self.current.statement);
-        if self.login.capabilities.has(Capabilities::SESSION_TRACK) {
-            return Ok(packet.len());
-        }
-        strip_session_state(packet)
+    /// Whether an error says that the server does not know the command (1047), or the statement that
+    /// it names (1243): then nothing was begun.
+    fn is_unheard_of(&self, code: u16) -> bool {
+        let known = |id| self.state.prepared.get(id).is_some();
+        code == 1047 || code == 1243 && self.current.statement_id.is_some_and(|id| !known(id))
     }
 
     /// Whether an error is a fenced master's, and proves that nothing was executed. 1290 names several options; only `read_only` is a

@@ -26,6 +26,7 @@ use super::registry::{Activity, Entry};
 use super::request::{Front, Request};
 use super::shared::Shared;
 use super::state::SessionState;
+use super::tracking::Tracking;
 use super::verdict::Verdict;
 use crate::topology::ServerId;
 use crate::wire::{Command, Compression, Header, Peer, ResponseTracker, Salt, Stream};
@@ -46,6 +47,8 @@ pub(super) struct Relay {
     pub(super) salt: Salt,
     pub(super) tracker: ResponseTracker,
     pub(super) state: SessionState,
+    /// What the client asked to be told of its session, once that is known.
+    pub(super) tracking: Option<Tracking>,
     pub(super) login: Login,
     /// The generation of the routing table that was last acted on.
     pub(super) generation: u64,
@@ -119,6 +122,9 @@ impl Relay {
                     return self.answer_error(&error).await;
                 }
                 self.begin(command, total, true);
+                if command.is_dump() {
+                    return self.carry_dump().await;
+                }
                 self.carry_whole().await
             }
             (Command::ChangeUser, _) => {
@@ -168,6 +174,9 @@ impl Relay {
                     continue; // it took a while
                 }
             }
+            if self.names_tracking() {
+                self.give_back_tracking().await;
+            }
             if let Err(error) = self.send().await? {
                 if self.current.command.is_silent() {
                     let kind = super::backend::kind_of(&error);
@@ -187,6 +196,9 @@ impl Relay {
                 After::Again => {}
                 After::Answered => break,
             }
+        }
+        if self.names_tracking() {
+            self.take_back_tracking();
         }
         self.request.consume(self.front_len());
         Ok(())

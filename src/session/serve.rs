@@ -96,6 +96,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         salt,
         tracker: ResponseTracker::new(login.capabilities),
         state: SessionState::default(),
+        tracking: None,
         generation: 0,
         unsettled: false,
         logins: 0,

@@ -41,6 +41,8 @@ pub enum MigrationBlocker {
     LongData,
     /// A user variable has a value that Tandem does not know.
     UserVariables,
+    /// The session is a slave's: it has registered, or is sent the binary log.
+    Replication,
     /// The server said that something changed, and Tandem does not know what.
     UnknownState,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for MigrationBlocker {
             Self::OpenCursor => "an open cursor",
             Self::LongData => "parameter data that was sent but not executed yet",
             Self::UserVariables => "user variables whose values the proxy cannot know",
+            Self::Replication => "a slave's place in the binary log",
             Self::UnknownState => "session state that the proxy does not follow",
         })
     }
@@ -73,8 +76,6 @@ pub struct SessionState {
     pub(super) status: StatusFlags,
     /// An error may have ended the transaction, or left one open: unknown until the next status.
     pub(super) uncertain: bool,
-    /// The client has set what it wants to be told of changes, and with it what Tandem is told.
-    pub(super) tracking_changed: bool,
     pub(super) last_insert_id: u64,
     /// The last SET NAMES or SET CHARACTER SET.
     pub(super) names: Option<Box<[u8]>>,
@@ -104,7 +105,10 @@ const KEPT_TEXT: usize = 64 * 1024;
 
 /// System variables that are reported but must not be set again: they hold for one statement, are
 /// read-only, or are Tandem's own business.
-const NOT_RESTORED: [&str; 17] = [
+const NOT_RESTORED: [&str; 20] = [
+    "session_track_schema",
+    "session_track_state_change",
+    "session_track_system_variables",
     "timestamp",
     "statement_id",
     "last_gtid",
@@ -180,11 +184,6 @@ impl SessionState {
         self.next_transaction.is_some()
     }
 
-    /// Whether tracking has to be asked for again.
-    pub(super) fn take_tracking_changed(&mut self) -> bool {
-        std::mem::take(&mut self.tracking_changed)
-    }
-
     /// The open transaction is gone: rolled back by the server, or with it.
     pub(super) fn transaction_ended(&mut self) {
         self.uncertain = false;
@@ -227,6 +226,11 @@ impl SessionState {
         self.schema = Some(schema.to_vec());
     }
 
+    /// COM_REGISTER_SLAVE was answered: the server lists the session as a slave.
+    pub(super) fn registered_slave(&mut self) {
+        self.blockers.insert(MigrationBlocker::Replication);
+    }
+
     /// A key was generated.
     #[inline]
     pub(super) fn set_last_insert_id(&mut self, id: u64) {
@@ -254,9 +258,10 @@ impl SessionState {
         }
     }
 
-    fn variable_changed(&mut self, name: &[u8], value: &[u8]) {
+    /// A system variable has a new value.
+    pub(super) fn variable_changed(&mut self, name: &[u8], value: &[u8]) {
         let unwanted = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-        if NOT_RESTORED.iter().any(unwanted) || name.starts_with(b"session_track_") {
+        if NOT_RESTORED.iter().any(unwanted) {
             return;
         }
         if name.eq_ignore_ascii_case(b"sql_mode") || name.starts_with(b"character_set_") {
@@ -407,8 +412,6 @@ impl SessionState {
     }
 
     fn assigned(&mut self, sql: &[u8]) {
-        let mut words = sql.windows(SESSION_TRACK.len());
-        self.tracking_changed |= words.any(|word| word.eq_ignore_ascii_case(SESSION_TRACK));
         for assignment in assignment::assignments(sql, self.backslash_escapes()) {
             match assignment {
                 Assignment::Names(text) => {
@@ -441,9 +444,6 @@ impl SessionState {
         }
     }
 }
-
-/// Names of variables that say what the server tells of changes begin so.
-const SESSION_TRACK: &[u8] = b"session_track";
 
 /// ER_LOCK_DEADLOCK: the transaction is rolled back, whatever the settings.
 const DEADLOCK: u16 = 1213;

@@ -155,7 +155,7 @@ fn an_open_transaction_blocks_a_move_but_not_its_loss() {
 #[test]
 fn variables_of_one_statement_and_our_own_are_not_restored() {
     let mut state = fresh();
-    let told = [("last_gtid", "0-1-5"), ("session_track_gtids", "OWN_GTID"), ("insert_id", "7")];
+    let told = [("last_gtid", "0-1-5"), ("session_track_schema", "OFF"), ("insert_id", "7")];
     run_told(&mut state, "INSERT INTO t VALUES (1)", &told, false);
     assert!(restoring(&state).is_empty());
 }
@@ -198,15 +198,6 @@ fn what_an_error_leaves_open_is_uncertain_until_the_next_status() {
     state.set_status(StatusFlags(3));
     state.failed(statement("update t set a = 1"), 1213);
     assert!(!state.in_transaction() && !state.is_uncertain());
-}
-
-#[test]
-fn a_client_that_sets_its_tracking_does_not_blind_the_proxy() {
-    let mut state = fresh();
-    run(&mut state, "SET session_track_system_variables = 'autocommit'");
-    assert!(state.take_tracking_changed() && !state.take_tracking_changed());
-    run(&mut state, "SET @a = 1");
-    assert!(!state.take_tracking_changed());
 }
 
 #[test]

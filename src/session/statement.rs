@@ -67,7 +67,7 @@ pub(crate) enum Verb {
 
 /// What occurs anywhere in a statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Traits(u8);
+pub(crate) struct Traits(u16);
 
 impl Traits {
     /// None of them.
@@ -88,6 +88,8 @@ impl Traits {
     pub(crate) const LOCKS: Self = Self(1 << 6);
     /// INTO: behind SELECT it assigns variables or writes a file.
     pub(crate) const INTO: Self = Self(1 << 7);
+    /// A setting of session tracking is named.
+    pub(crate) const TRACKING: Self = Self(1 << 8);
 
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -208,9 +210,16 @@ impl Statement {
         let usual = match self.verb {
             // FOR UPDATE, REPLACE() and functions leave nothing in a session.
             Verb::Select | Verb::With | Verb::Show => {
-                Traits::WRITES.0 | Traits::LOCKS.0 | Traits::ACTS.0
+                Traits::WRITES.0 | Traits::LOCKS.0 | Traits::ACTS.0 | Traits::TRACKING.0
             }
-            Verb::Write => Traits::WRITES.0 | Traits::INTO.0 | Traits::LOCKS.0 | Traits::ACTS.0,
+            Verb::Write => {
+                Traits::WRITES.0
+                    | Traits::INTO.0
+                    | Traits::LOCKS.0
+                    | Traits::ACTS.0
+                    | Traits::TRACKING.0
+            }
+
             _ => return false,
         };
         self.traits.0 & !usual == 0
@@ -327,6 +336,7 @@ fn trait_of_word(word: &[u8]) -> Traits {
         (7, b'r') if word.is("REPLACE") => Traits::WRITES,
         (4, b'l') if word.is("LOCK") => Traits::LOCKS,
         (6, b'e') if word.is("EXPORT") => Traits::LOCKS,
+        (19.., b's') if word.begins_with("SESSION_TRACK_") => Traits::TRACKING,
         _ => Traits::default(),
     }
 }
@@ -339,6 +349,10 @@ impl Keyword<'_> {
     #[inline]
     pub(crate) fn is(self, keyword: &str) -> bool {
         self.0.eq_ignore_ascii_case(keyword.as_bytes())
+    }
+
+    fn begins_with(self, keyword: &str) -> bool {
+        self.0.get(..keyword.len()).is_some_and(|front| Keyword(front).is(keyword))
     }
 }
 

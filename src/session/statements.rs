@@ -7,13 +7,16 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::client_error::ClientError;
 use super::end::SessionEnd;
-use super::prepared::{PreparedStatement, types_flag_at};
+use super::prepared::PreparedStatement;
 use super::relay::Relay;
 use super::statement::Statement;
 use crate::wire::{
-    Command, Header, MAX_PAYLOAD, PacketStream, Prepared, ResponseTracker, StatusFlags, Step,
-    StreamError, Told, put_packet,
+    Command, ExecutedTypes, Header, MAX_PAYLOAD, PacketStream, Prepared, ResponseTracker,
+    StatusFlags, Step, StreamError, Told, put_packet,
 };
+
+/// The number of a session's first login.
+const FIRST_LOGIN: u64 = 1;
 
 impl Relay {
     /// Whether the server knows the statement that the command names, by the client's id.
@@ -22,7 +25,11 @@ impl Relay {
         let (Some(id), Some(backend)) = (self.current.statement_id, self.backend.as_ref()) else {
             return self.current.statement_id.is_none();
         };
-        self.state.prepared.get(id).is_some_and(|known| known.prepared == (backend.login, id))
+        match self.state.prepared.get(id) {
+            Some(known) => known.prepared == (backend.login, id),
+            // Before the first migration ids are the server's own, and it says what it knows.
+            None => backend.login == FIRST_LOGIN,
+        }
     }
 
     /// Sees to it that the server knows the statement that the command names, and by which id.
@@ -60,6 +67,7 @@ impl Relay {
 
     /// Prepares a statement of the client's on the server where the session is now.
     async fn prepare_again(&mut self, id: u32) -> Result<Result<u32, StreamError>, SessionEnd> {
+        self.flush_preamble().await;
         let Some(statement) = self.state.prepared.get(id) else {
             return Ok(Err(StreamError::Closed));
         };
@@ -81,19 +89,14 @@ impl Relay {
         let Some(backend) = self.backend.as_mut() else { return Ok(Err(StreamError::Closed)) };
         let mut packets = Vec::new();
         let mut tracker = ResponseTracker::new(self.login.capabilities);
-        packets.append(&mut backend.preamble);
         for payload in [there.as_deref(), Some(&sql), here.as_deref()].into_iter().flatten() {
             put_packet(&mut packets, 0, payload);
         }
         let aside = u32::from(there.is_some());
-        let swallow = std::mem::take(&mut backend.swallow);
         let carry = std::mem::take(&mut backend.carry);
         let mut stream = PacketStream::resume(&mut backend.stream, carry);
         let exchange = async {
             stream.write_raw(&packets).await?;
-            for _ in 0..swallow {
-                stream.read().await?;
-            }
             for _ in 0..aside {
                 let payload = stream.read().await?;
                 if payload.first() == Some(&0xFF) {
@@ -147,26 +150,29 @@ impl Relay {
     /// which a client sends with the first one only. False when there is no room for them.
     fn rewrite(&mut self, id: u32, server_id: u32) -> bool {
         let Some(statement) = self.state.prepared.get(id) else { return true };
-        let parameters = usize::from(statement.parameters);
-        let types = statement.types.clone();
+        let (parameters, types) = (statement.parameters, statement.types.clone());
         let bytes = self.request.bytes_mut();
         let Some(mut header) = Header::read(bytes) else { return true };
         if let Some(place) = bytes.get_mut(Header::LEN + 1..Header::LEN + 5) {
             place.copy_from_slice(&server_id.to_le_bytes());
         }
-        let bound_at = Header::LEN + types_flag_at(statement.parameters);
-        let lacks_types = self.current.command == Command::StmtExecute
-            && parameters > 0
-            && types.len() == 2 * parameters
-            && bound_at < header.total()
-            && bytes.get(bound_at) == Some(&0);
-        if lacks_types {
+        let command = self.current.command;
+        if !matches!(command, Command::StmtExecute | Command::StmtBulkExecute) {
+            return true;
+        }
+        // Of a command that is not kept only the front is there; of others, no more than it.
+        let end = header.total().min(bytes.len());
+        let payload = &bytes[Header::LEN..end];
+        let place = ExecutedTypes::of(command, payload, parameters, self.login.capabilities);
+        if let Some(place) = place
+            && !place.are_there(payload)
+            && place.fit(&types)
+        {
             header.len += types.len();
             if header.len >= MAX_PAYLOAD {
                 return false; // it would have to be cut into other packets
             }
-            bytes[bound_at] = 1;
-            bytes.splice(bound_at + 1..bound_at + 1, types.iter().copied());
+            place.insert(bytes, Header::LEN, &types);
             bytes[..Header::LEN].copy_from_slice(&header.to_bytes());
         }
         true
@@ -218,7 +224,6 @@ impl Relay {
             };
             let sql = prepared.sql.clone();
             self.state.executed(statement, &sql);
-            self.keep_tracking();
         }
     }
 

@@ -74,7 +74,7 @@ impl Relay {
     }
 
     /// Tandem's own statements have to be answered first: what is not kept cannot wait for that.
-    async fn flush_preamble(&mut self) {
+    pub(super) async fn flush_preamble(&mut self) {
         let Some(backend) = self.backend.as_mut() else { return };
         if backend.swallow == 0 {
             return;

@@ -33,6 +33,8 @@ impl Capabilities {
     pub const MULTI_STATEMENTS: Self = Self(1 << 16);
     /// Several results to one COM_QUERY.
     pub const MULTI_RESULTS: Self = Self(1 << 17);
+    /// Several results to one COM_STMT_EXECUTE.
+    pub const PS_MULTI_RESULTS: Self = Self(1 << 18);
     /// Authentication plugins.
     pub const PLUGIN_AUTH: Self = Self(1 << 19);
     /// Connection attributes.
@@ -51,6 +53,8 @@ impl Capabilities {
     pub const QUERY_ATTRIBUTES: Self = Self(1 << 27);
     /// Several factors.
     pub const MULTI_FACTOR: Self = Self(1 << 28);
+    /// MariaDB: reports of how far a long statement has come, as ERR packets with code 0xFFFF.
+    pub const PROGRESS: Self = Self(1 << 32);
     /// MariaDB: bulk execution of prepared statements.
     pub const STMT_BULK: Self = Self(1 << 34);
     /// MariaDB: more type information in column definitions.
@@ -66,13 +70,14 @@ impl Capabilities {
     /// What Tandem can carry between a client and a server. The rest is never offered: a feature
     /// that one side believes in and the other does not know corrupts data silently.
     ///
-    /// Left out: compression and TLS (each hop by itself), `QUERY_ATTRIBUTES` and
-    /// `OPTIONAL_RESULTSET_METADATA` (they change the form of commands and results),
-    /// `MULTI_FACTOR`, MariaDB's progress reports and `COM_MULTI`.
+    /// Left out: compression and TLS (each hop by itself), `MULTI_FACTOR`, and MariaDB's `COM_MULTI`.
     pub const RELAYED: Self = Self(
         // LONG_PASSWORD .. IGNORE_SPACE without COMPRESS and with PROTOCOL_41 ..
         // CLIENT_PLUGIN_AUTH_LENENC, EXPIRED_PASSWORDS, SESSION_TRACK, DEPRECATE_EOF
         0x01FF_F7DF
+            | Self::OPTIONAL_RESULTSET_METADATA.0
+            | Self::QUERY_ATTRIBUTES.0
+            | Self::PROGRESS.0
             | Self::STMT_BULK.0
             | Self::EXTENDED_METADATA.0
             | Self::CACHE_METADATA.0
@@ -86,7 +91,10 @@ impl Capabilities {
     pub const SHAPING: Self = Self(
         Self::MULTI_STATEMENTS.0
             | Self::MULTI_RESULTS.0
+            | Self::PS_MULTI_RESULTS.0
             | Self::DEPRECATE_EOF.0
+            | Self::OPTIONAL_RESULTSET_METADATA.0
+            | Self::QUERY_ATTRIBUTES.0
             | Self::STMT_BULK.0
             | Self::EXTENDED_METADATA.0
             | Self::CACHE_METADATA.0
@@ -171,9 +179,8 @@ mod tests {
             Capabilities::COMPRESS,
             Capabilities::SSL,
             Capabilities::ZSTD,
-            Capabilities::QUERY_ATTRIBUTES,
-            Capabilities::OPTIONAL_RESULTSET_METADATA,
             Capabilities::MULTI_FACTOR,
+            Capabilities(1 << 33), // MariaDB's COM_MULTI
         ] {
             assert!(!Capabilities::RELAYED.has(refused), "{refused:?}");
         }

@@ -8,7 +8,9 @@ pub enum Command {
     InitDb,
     Query,
     FieldList,
+    Refresh,
     Statistics,
+    ProcessInfo,
     ProcessKill,
     Debug,
     Ping,
@@ -43,7 +45,9 @@ impl Command {
             0x02 => Self::InitDb,
             0x03 => Self::Query,
             0x04 => Self::FieldList,
+            0x07 => Self::Refresh,
             0x09 => Self::Statistics,
+            0x0A => Self::ProcessInfo,
             0x0C => Self::ProcessKill,
             0x0D => Self::Debug,
             0x0E => Self::Ping,
@@ -66,6 +70,13 @@ impl Command {
             0xFE => Self::Multi,
             other => Self::Other(other),
         }
+    }
+
+    /// Whether the answer is the binary log: it has no end, and the client may speak in between
+    /// (the acknowledgements of a semi-synchronous slave).
+    #[must_use]
+    pub fn is_dump(self) -> bool {
+        matches!(self, Self::BinlogDump | Self::BinlogDumpGtid)
     }
 
     /// Whether the server sends nothing back.

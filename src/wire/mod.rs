@@ -25,6 +25,7 @@ mod handshake_response;
 mod ok_packet;
 mod packet;
 mod packet_stream;
+mod parameters;
 mod proxy_header;
 mod response_tracker;
 mod rsa_key;
@@ -44,11 +45,12 @@ pub use error_packet::{ErrorPacket, SqlState};
 pub use greeting::Greeting;
 pub use handshake_response::{AuthSwitch, ChangeUser, HandshakeResponse};
 pub use ok_packet::{
-    OkPacket, SessionChange, SessionChanges, StatusFlags, strip_session_state,
+    OkPacket, SessionChange, SessionChanges, StatusFlags, retain_session_state, strip_session_state,
     with_certificate_proof,
 };
 pub use packet::{Header, MAX_PAYLOAD, put_packet};
 pub use packet_stream::{PacketStream, StreamError};
+pub use parameters::{ExecutedTypes, sql_offset};
 pub use proxy_header::{
     ProxiedEnds, ProxyVersion, is_proxy_header, proxy_header, proxy_header_len, read_proxy_header,
 };

@@ -150,6 +150,19 @@ impl<'a> Iterator for SessionChanges<'a> {
 /// # Errors
 /// When the packet is not what it says.
 pub fn strip_session_state(packet: &mut [u8]) -> Result<usize, Malformed> {
+    retain_session_state(packet, |_| false)
+}
+
+/// Leaves only those entries of session state in the OK packet at the front of `packet` (header and
+/// payload) that `keep` is true of. Where none is left the packet is that of a session in which
+/// nothing changed. Works in place; returns the length that is left.
+///
+/// # Errors
+/// When the packet is not what it says.
+pub fn retain_session_state(
+    packet: &mut [u8],
+    keep: impl Fn(SessionChange<'_>) -> bool,
+) -> Result<usize, Malformed> {
     let header = Header::read(packet).ok_or(Malformed("it has no header"))?;
     let payload = packet.get(Header::LEN..header.total()).ok_or(Malformed("it is cut off"))?;
     let mut cursor = Cursor::new(payload);
@@ -163,10 +176,22 @@ pub fn strip_session_state(packet: &mut [u8]) -> Result<usize, Malformed> {
     }
     cursor.u16()?;
     let before_info = header.total() - cursor.rest().len();
-    let info = cursor.lenenc_bytes()?;
-    let end = if info.is_empty() { before_info } else { header.total() - cursor.rest().len() };
-    let status = status.0 & !StatusFlags::SESSION_STATE_CHANGED.0;
-    packet[status_at..status_at + 2].copy_from_slice(&status.to_le_bytes());
+    let has_info = !cursor.lenenc_bytes()?.is_empty();
+    let behind_info = header.total() - cursor.rest().len();
+    let state = cursor.lenenc_bytes()?.len();
+    let from = header.total() - cursor.rest().len() - state;
+    let kept = retain_entries(&mut packet[from..from + state], keep);
+    let end = if kept > 0 {
+        let (prefix, prefix_len) = lenenc_prefix(kept);
+        let at = behind_info + prefix_len;
+        packet.copy_within(from..from + kept, at);
+        packet[behind_info..at].copy_from_slice(&prefix[..prefix_len]);
+        at + kept
+    } else {
+        let status = status.0 & !StatusFlags::SESSION_STATE_CHANGED.0;
+        packet[status_at..status_at + 2].copy_from_slice(&status.to_le_bytes());
+        if has_info { behind_info } else { before_info }
+    };
     let header = Header { len: end - Header::LEN, seq: header.seq };
     packet[..Header::LEN].copy_from_slice(&header.to_bytes());
     Ok(end)
@@ -194,6 +219,36 @@ pub fn with_certificate_proof(ok: &[u8], proof: Option<&[u8]>) -> Result<Vec<u8>
     }
     out.extend_from_slice(cursor.rest());
     Ok(out)
+}
+
+/// Moves the entries that stay to the front. Returns how many bytes they are.
+fn retain_entries(state: &mut [u8], keep: impl Fn(SessionChange<'_>) -> bool) -> usize {
+    let (mut at, mut kept) = (0, 0);
+    loop {
+        let mut entry = SessionChanges { cursor: Cursor::new(&state[at..]) };
+        let Some(change) = entry.next() else { return kept };
+        let len = state.len() - at - entry.cursor.rest().len();
+        if keep(change) {
+            state.copy_within(at..at + len, kept);
+            kept += len;
+        }
+        at += len;
+    }
+}
+
+/// `int<lenenc>` and how many bytes it has.
+fn lenenc_prefix(value: usize) -> ([u8; 9], usize) {
+    let bytes = (value as u64).to_le_bytes();
+    let (first, len) = match value {
+        0..=0xFA => return ([bytes[0], 0, 0, 0, 0, 0, 0, 0, 0], 1),
+        0xFB..=0xFFFF => (0xFC, 2),
+        0x1_0000..=0xFF_FFFF => (0xFD, 3),
+        _ => (0xFE, 8),
+    };
+    let mut out = [0; 9];
+    out[0] = first;
+    out[1..=len].copy_from_slice(&bytes[..len]);
+    (out, len + 1)
 }
 
 #[cfg(test)]
@@ -271,7 +326,59 @@ mod tests {
         }
     }
 
+    /// A changed variable, as an entry.
+    fn variable(name: &str, value: &str) -> Vec<u8> {
+        let (mut data, mut entry) = (Vec::new(), vec![0]);
+        put_lenenc_bytes(&mut data, name.as_bytes());
+        put_lenenc_bytes(&mut data, value.as_bytes());
+        put_lenenc_bytes(&mut entry, &data);
+        entry
+    }
+
+    fn retained(state: &[u8], names: &[&str]) -> Vec<u8> {
+        let mut packet = Vec::new();
+        put_packet(&mut packet, 1, &with_state(b"hi", state));
+        let len = retain_session_state(&mut packet, |change| match change {
+            SessionChange::SystemVariable { name, .. } => {
+                names.iter().any(|known| known.as_bytes() == name)
+            }
+            SessionChange::Schema(_) => true,
+            _ => false,
+        });
+        packet.truncate(len.expect("an OK packet"));
+        assert_eq!(Header::read(&packet).map(Header::total), Some(packet.len()));
+        packet.split_off(Header::LEN)
+    }
+
+    #[test]
+    fn what_a_client_asked_for_stays() {
+        let long = "x".repeat(300);
+        let entries = [
+            variable("sql_mode", &long),
+            variable("b", "1"),
+            variable("a", ""),
+            b"\x01\x05\x04shop".to_vec(),
+            b"\x02\x02\x011".to_vec(),
+        ];
+        let expected = [&entries[1][..], &entries[2], &entries[3]].concat();
+        assert_eq!(retained(&entries.concat(), &["a", "b"]), with_state(b"hi", &expected));
+        assert_eq!(retained(&entries[0], &["sql_mode"]), with_state(b"hi", &entries[0]));
+    }
+
     proptest! {
+        #[test]
+        fn a_filter_that_keeps_all_changes_nothing(
+            info: Vec<u8>, values in prop::collection::vec("[a-z]{0,300}", 1..6)
+        ) {
+            let state: Vec<u8> = values.iter().flat_map(|value| variable("v", value)).collect();
+            let mut packet = Vec::new();
+            put_packet(&mut packet, 3, &with_state(&info, &state));
+            let before = packet.clone();
+            let len = retain_session_state(&mut packet, |_| true);
+            prop_assert_eq!(len, Ok(before.len()));
+            prop_assert_eq!(packet, before);
+        }
+
         #[test]
         fn nothing_panics(mut bytes: Vec<u8>) {
             if let Ok(ok) = OkPacket::parse(&bytes) {

@@ -62,7 +62,9 @@ pub enum Told {
     Other,
 }
 
-/// The answer to COM_STMT_PREPARE: `00  statement id(4)  columns(2)  parameters(2)  00  warnings(2)`.
+/// The answer to COM_STMT_PREPARE:
+/// `00  statement id(4)  columns(2)  parameters(2)  00  warnings(2)  [metadata follows(1)]`, the last
+/// with OPTIONAL_RESULTSET_METADATA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prepared {
     /// The server's id of the statement, at bytes 1 to 4 of the payload.
@@ -98,7 +100,12 @@ pub struct ResponseTracker {
     preparing: bool,
     with_cursor: bool,
     deprecate_eof: bool,
-    cache_metadata: bool,
+    /// The column count is followed by a byte that says whether the definitions are: with MariaDB's
+    /// CACHE_METADATA, and with MySQL's OPTIONAL_RESULTSET_METADATA (whose documentation has the two
+    /// the other way round; MySQL source, `Protocol_classic::start_result_metadata`).
+    metadata_told: bool,
+    /// The same byte stands behind a PREPARE_OK: with OPTIONAL_RESULTSET_METADATA only.
+    metadata_told_prepared: bool,
     /// Payload bytes of a passed packet that have not come yet.
     missing: usize,
     /// The next packet continues the last one.
@@ -117,7 +124,9 @@ impl ResponseTracker {
             preparing: false,
             with_cursor: false,
             deprecate_eof: capabilities.has(Capabilities::DEPRECATE_EOF),
-            cache_metadata: capabilities.has(Capabilities::CACHE_METADATA),
+            metadata_told: capabilities.has(Capabilities::CACHE_METADATA)
+                || capabilities.has(Capabilities::OPTIONAL_RESULTSET_METADATA),
+            metadata_told_prepared: capabilities.has(Capabilities::OPTIONAL_RESULTSET_METADATA),
             missing: 0,
             continued: false,
             seq: 0,
@@ -334,7 +343,7 @@ impl ResponseTracker {
             _ => {
                 let mut cursor = Cursor::new(payload);
                 let columns = cursor.lenenc_int()?;
-                let definitions_follow = !self.cache_metadata || cursor.u8()? != 0;
+                let definitions_follow = !self.metadata_told || cursor.u8()? != 0;
                 self.state = if definitions_follow && columns > 0 {
                     State::Columns(columns)
                 } else {
@@ -350,10 +359,14 @@ impl ResponseTracker {
         cursor.u8()?;
         let prepared =
             Prepared { id: cursor.u32()?, columns: cursor.u16()?, parameters: cursor.u16()? };
-        let packets = if self.deprecate_eof {
-            u32::from(prepared.columns) + u32::from(prepared.parameters)
-        } else {
-            u32::from(prepared.columns > 0) + u32::from(prepared.parameters > 0)
+        // Behind a filler and the number of warnings.
+        let definitions_follow =
+            !self.metadata_told_prepared || payload.get(12).is_none_or(|told| *told != 0);
+        let packets = match (self.deprecate_eof, definitions_follow) {
+            (true, true) => u32::from(prepared.columns) + u32::from(prepared.parameters),
+            (true, false) => 0,
+            // The EOF packets come in any case.
+            (false, _) => u32::from(prepared.columns > 0) + u32::from(prepared.parameters > 0),
         };
         self.state = if packets == 0 { State::Done } else { State::PreparedDefinitions(packets) };
         Ok(Told::Prepared(prepared))

@@ -215,6 +215,39 @@ fn metadata_may_be_left_out_by_mariadb() {
 }
 
 #[test]
+fn metadata_may_be_left_out_by_mysql() {
+    for deprecate in [false, true] {
+        let mut both = Capabilities::OPTIONAL_RESULTSET_METADATA;
+        if deprecate {
+            both = both | Capabilities::DEPRECATE_EOF;
+        }
+        let with_eof = |script: Script| if deprecate { script } else { script.eof(false, 2) };
+        let mut tracker = ResponseTracker::new(both);
+        for follows in [0, 1] {
+            // A result of two columns.
+            let mut script = Script::new().packet(&[2, follows]);
+            for _ in 0..2 * follows {
+                script = script.packet(DEFINITION);
+            }
+            let bytes = with_eof(script).packet(b"\x01a\x01b").eof(deprecate, 2).bytes;
+            tracker.start(Command::Query, false);
+            follow(&mut tracker, &bytes, &[6]);
+            // A statement with a parameter and a column.
+            let told = [0, 9, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, follows];
+            let mut script = Script::new().packet(&told);
+            for _ in 0..2 {
+                if follows == 1 {
+                    script = script.packet(DEFINITION);
+                }
+                script = with_eof(script);
+            }
+            tracker.start(Command::StmtPrepare, false);
+            follow(&mut tracker, &script.bytes, &[6]);
+        }
+    }
+}
+
+#[test]
 fn field_lists_statistics_and_options() {
     let mut tracker = ResponseTracker::new(capabilities(false));
     tracker.start(Command::FieldList, false);
@@ -284,6 +317,82 @@ fn an_error_of_our_own_fits_between_two_rows() {
     assert!(!tracker.at_boundary());
 }
 
+/// One of several results to one command.
+#[derive(Clone, Debug)]
+enum Part {
+    Ok(Vec<u8>),
+    Rows {
+        columns: u8,
+        told: bool,
+        rows: Vec<Vec<u8>>,
+        progress: bool,
+    },
+    /// The last one: an error instead of a result, or behind so many rows.
+    Error(Option<Vec<Vec<u8>>>),
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    let rows = || {
+        let row = (0u8..0xFC, prop::collection::vec(any::<u8>(), 0..40))
+            .prop_map(|(first, rest)| [&[first], &rest[..]].concat());
+        prop::collection::vec(row, 0..6)
+    };
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..9).prop_map(Part::Ok),
+        (1u8..5, any::<bool>(), rows(), any::<bool>()).prop_map(
+            |(columns, told, rows, progress)| Part::Rows { columns, told, rows, progress }
+        ),
+        prop::option::of(rows()).prop_map(Part::Error),
+    ]
+}
+
+/// The answer that consists of these, up to the first error.
+fn transcript(parts: &[Part], deprecate: bool, metadata_told: bool) -> Vec<u8> {
+    let count = |columns: u8, told: bool| {
+        if metadata_told { vec![columns, u8::from(told)] } else { vec![columns] }
+    };
+    let mut script = Script::new();
+    for (index, part) in parts.iter().enumerate() {
+        let status = if index + 1 < parts.len() { 0x0A } else { 0x02 };
+        script = match part {
+            Part::Ok(info) => {
+                let mut payload = vec![0, 1, 0, status, 0, 0, 0, info.len() as u8];
+                payload.extend_from_slice(info);
+                script.packet(&payload)
+            }
+            Part::Rows { columns, told, rows, progress } => {
+                script = script.packet(&count(*columns, *told));
+                for _ in 0..if metadata_told && !told { 0 } else { *columns } {
+                    script = script.packet(DEFINITION);
+                }
+                if !deprecate {
+                    script = script.eof(false, 2);
+                }
+                for row in rows {
+                    script = script.packet(row);
+                    if *progress {
+                        script = script.packet(b"\xff\xff\xff\x01\x01\x02\x05\x0d\x00\x04copy");
+                    }
+                }
+                script.eof(deprecate, u16::from(status))
+            }
+            Part::Error(rows) => {
+                if let Some(rows) = rows {
+                    script = script.packet(&count(1, true)).packet(DEFINITION);
+                    if !deprecate {
+                        script = script.eof(false, 2);
+                    }
+                    for row in rows {
+                        script = script.packet(row);
+                    }
+                }
+                return script.packet(b"\xff\x25\x05#70100x").bytes;
+            }
+        };
+    }
+    script.bytes
+}
+
 proptest! {
     #[test]
     fn any_cutting_gives_the_same_end(
@@ -301,6 +410,30 @@ proptest! {
         tracker.start(Command::Query, false);
         follow(&mut tracker, &script.bytes, &chunks);
         prop_assert!(tracker.at_boundary());
+    }
+
+    #[test]
+    fn any_cutting_of_any_answer_tells_the_same(
+        deprecate: bool,
+        metadata in 0u8..3,
+        parts in prop::collection::vec(part(), 1..5),
+        chunks in prop::collection::vec(1usize..50, 1..20),
+    ) {
+        let mut capabilities = capabilities(deprecate);
+        capabilities = capabilities
+            | [
+                Capabilities::default(),
+                Capabilities::CACHE_METADATA,
+                Capabilities::OPTIONAL_RESULTSET_METADATA,
+            ][usize::from(metadata)];
+        let bytes = transcript(&parts, deprecate, metadata > 0);
+        let mut whole = ResponseTracker::new(capabilities);
+        whole.start(Command::Query, false);
+        let expected = follow(&mut whole, &bytes, &[bytes.len()]);
+        let mut cut = ResponseTracker::new(capabilities);
+        cut.start(Command::Query, false);
+        prop_assert_eq!(follow(&mut cut, &bytes, &chunks), expected);
+        prop_assert_eq!((cut.status(), cut.next_seq()), (whole.status(), whole.next_seq()));
     }
 
     #[test]

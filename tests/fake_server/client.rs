@@ -144,6 +144,21 @@ impl RawClient {
         std::mem::replace(&mut self.ahead, rest)
     }
 
+    /// Whatever comes next, at least a byte.
+    pub async fn some(&mut self) -> Vec<u8> {
+        if self.ahead.is_empty() {
+            self.ahead.reserve(1 << 16);
+            let read = within("bytes at the client", self.stream.read_buf(&mut self.ahead)).await;
+            assert!(read.expect("read") > 0, "closed instead of an answer");
+        }
+        std::mem::take(&mut self.ahead)
+    }
+
+    /// Puts back what was not of this answer.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        self.ahead.splice(..0, bytes.iter().copied());
+    }
+
     /// The next packet has to be this one.
     pub async fn expect(&mut self, payload: &[u8]) {
         let packet = self.packet().await;

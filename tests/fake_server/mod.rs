@@ -51,6 +51,8 @@ pub struct Stage {
     routes: watch::Sender<Arc<RoutingTable>>,
     accounts: watch::Sender<Arc<Accounts>>,
     thread_id: u32,
+    /// What the masters offer.
+    offered: Capabilities,
     _follower: JoinHandle<()>,
 }
 
@@ -119,8 +121,23 @@ impl Stage {
             routes,
             accounts,
             thread_id: 100,
+            offered: OFFERED,
             _follower: follower,
         }
+    }
+
+    /// m1 is active, and the masters offer this.
+    pub async fn offering(offered: Capabilities) -> Self {
+        let mut stage = Self::new().await;
+        let mut table = (**stage.routes.borrow()).clone();
+        table.generation += 1;
+        if let Some(identity) = &table.identity {
+            let identity = Identity { capabilities: offered.0, ..Identity::clone(identity) };
+            table.identity = Some(Arc::new(identity));
+        }
+        stage.routes.send_replace(Arc::new(table));
+        stage.offered = offered;
+        stage
     }
 
     fn publish(&self, writer: Writer) {
@@ -170,7 +187,7 @@ impl Stage {
     /// The next login on a master, accepted.
     pub async fn accept(&mut self, master: u16) -> FakeConnection {
         let mut connection = self.meet(master).await;
-        connection.greet(OFFERED).await;
+        connection.greet(self.offered).await;
         connection.say(&packets::ok(packets::AUTOCOMMIT)).await;
         connection
     }

@@ -10,7 +10,16 @@ use tokio::net::TcpStream;
 use super::{packets, within};
 
 /// What every session asks of its server first.
-const TRACK: &[u8] = b"\x03SET SESSION session_track_system_variables";
+const TRACK: &[u8] = b"SET SESSION session_track_system_variables";
+
+/// What it asks before that, when its client wants to be told of its session too.
+const QUESTION: &[u8] = b"SELECT @@SESSION.session_track_system_variables";
+
+/// The text of a COM_QUERY, with or without the place for attributes.
+fn sql(payload: &[u8]) -> &[u8] {
+    let text = payload.strip_prefix(b"\x03\x00\x01").or_else(|| payload.strip_prefix(b"\x03"));
+    text.unwrap_or_default()
+}
 
 /// A connection to a scripted master.
 pub struct FakeConnection {
@@ -20,12 +29,15 @@ pub struct FakeConnection {
     pub login: Option<HandshakeResponse>,
     /// How often it asked for session tracking.
     pub tracked: u32,
+    /// How tracking is set here: the list of variables, and changes of state.
+    pub tracking: (&'static str, bool),
 }
 
 impl FakeConnection {
     pub(super) fn new(stream: TcpStream, thread_id: u32) -> Self {
         stream.set_nodelay(true).expect("set");
-        Self { packets: PacketStream::new(Stream::Tcp(stream)), thread_id, login: None, tracked: 0 }
+        let packets = PacketStream::new(Stream::Tcp(stream));
+        Self { packets, thread_id, login: None, tracked: 0, tracking: ("*", true) }
     }
 
     /// Greets and hears the login, and leaves the answer to the test.
@@ -53,12 +65,40 @@ impl FakeConnection {
     pub async fn command(&mut self) -> Vec<u8> {
         loop {
             let payload = self.packet().await;
-            if !payload.starts_with(TRACK) {
+            if sql(&payload).starts_with(QUESTION) {
+                self.tell_tracking(b"").await;
+                continue;
+            }
+            if !sql(&payload).starts_with(TRACK) {
                 return payload;
             }
             self.tracked += 1;
             self.say(&packets::ok(packets::AUTOCOMMIT)).await;
         }
+    }
+
+    /// Says how tracking is set, and the text values of what else was asked for.
+    pub async fn tell_tracking(&mut self, further: &[u8]) {
+        let deprecate_eof = self
+            .login
+            .as_ref()
+            .is_some_and(|login| login.capabilities.has(Capabilities::DEPRECATE_EOF));
+        let (list, state) = self.tracking;
+        let mut row = packets::row(list.as_bytes());
+        row.extend_from_slice(&[1, b'0' + u8::from(state), 1, b'1']);
+        row.extend_from_slice(further);
+        let mut payloads = vec![vec![3], packets::column("a"), packets::column("b")];
+        payloads.push(packets::column("c"));
+        if !deprecate_eof {
+            payloads.push(packets::eof(packets::AUTOCOMMIT));
+        }
+        payloads.push(row);
+        payloads.push(if deprecate_eof {
+            packets::ok_with_info(0xfe, packets::AUTOCOMMIT, b"")
+        } else {
+            packets::eof(packets::AUTOCOMMIT)
+        });
+        self.answer(&payloads).await;
     }
 
     /// The next command has to be this one.

@@ -8,4 +8,5 @@ mod in_flight;
 mod logins;
 mod moving;
 mod responses;
+mod shapes;
 mod statements;

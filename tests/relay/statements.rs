@@ -85,8 +85,19 @@ async fn the_last_statement_is_none_after_a_refusal() {
     m1.expect(&prepare("SELCT ?")).await;
     m1.say(&syntax).await;
     client.expect(&syntax).await;
+    // Before the first move the server itself says what it knows.
+    m1.expect(&execute(LAST, 1, true)).await;
+    m1.say(&err(1243, "HY000", "Unknown prepared statement handler")).await;
     client.next_answer();
     client.expect_error(1243).await;
+    moved(&stage, m1).await;
+    client.command(&execute(LAST, 1, true)).await;
+    // On another server an id may be another statement's: there Tandem says it.
+    let mut m2 = stage.accept(1).await;
+    tokio::select! {
+        command = m2.command() => panic!("m2 heard {}", command.escape_ascii()),
+        _ = client.expect_error(1243) => {}
+    }
 }
 
 #[tokio::test]
@@ -199,6 +210,7 @@ async fn the_wish_for_tracking_goes_before_the_first_command_and_after_each_rese
     let (mut client, mut m1) = stage.session().await;
     // A command without an answer is the first; the wish and it are answered with the second.
     client.command(&statement(0x19, 77, &[])).await;
+    m1.expect(&statement(0x19, 77, &[])).await;
     run(&mut client, &mut m1, &query("SELECT 1"), &query("SELECT 1")).await;
     assert_eq!(m1.tracked, 1);
     run(&mut client, &mut m1, &[0x1f], &[0x1f]).await;
@@ -243,9 +255,9 @@ async fn commands_that_are_not_carried_are_refused_at_any_length() {
     let mut stage = Stage::new().await;
     let (mut client, mut m1) = stage.session().await;
     for len in [20, 2 << 20] {
-        let mut dump = vec![0x12];
-        dump.resize(len, b'x');
-        client.command(&dump).await;
+        let mut clone = vec![0x20];
+        clone.resize(len, b'x');
+        client.command(&clone).await;
         client.expect_error(1235).await;
     }
     run(&mut client, &mut m1, &[0x0e], &[0x0e]).await;
