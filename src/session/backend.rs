@@ -1,7 +1,7 @@
 //! The server half of a session: a connection to a master, logged in as the client's user.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
@@ -22,6 +22,8 @@ pub(super) struct Backend {
     pub(super) server: ServerId,
     /// The master's own id of the connection.
     pub(super) thread_id: u32,
+    /// When it was made.
+    pub(super) since: Instant,
     /// Numbers the logins of a session.
     pub(super) login: u64,
     /// Bytes of a response that cannot be forwarded before more have come.
@@ -53,6 +55,8 @@ pub(super) enum ConnectFailure {
     Unsupported(String),
     /// It is not the active one any more.
     Replaced(String),
+    /// Somebody ended the statement that waits for it.
+    Interrupted,
 }
 
 impl From<StreamError> for ConnectFailure {
@@ -106,6 +110,7 @@ impl Backend {
             stream,
             server: server.id,
             thread_id: greeting.connection_id,
+            since: Instant::now(),
             login: number,
             carry,
             preamble: Vec::new(),
@@ -253,15 +258,16 @@ async fn sha2_goes_on(
     Ok(packets.write(&sealed).await?)
 }
 
-/// What the master is told: what the client can, each hop's own bits, and session tracking, which
-/// Tandem wants for itself.
+/// What the master is told: what the client can, each hop's own bits, session tracking, which Tandem
+/// wants for itself, and attributes, of which it has its own.
 fn capabilities_towards(greeting: &Greeting, login: &Login) -> Capabilities {
     let own = Capabilities::PROTOCOL_41
         | Capabilities::SECURE_CONNECTION
         | Capabilities::TRANSACTIONS
         | Capabilities::PLUGIN_AUTH
         | Capabilities::PLUGIN_AUTH_LENENC
-        | Capabilities::SESSION_TRACK;
+        | Capabilities::SESSION_TRACK
+        | Capabilities::CONNECT_ATTRS;
     let mut wanted = (login.capabilities | own).without(Capabilities::CONNECT_WITH_DB);
     if login.schema.is_some() {
         wanted = wanted | Capabilities::CONNECT_WITH_DB;

@@ -5,19 +5,20 @@
 //! what it was, go on. It happens between two statements only, so that nobody sees half of it.
 
 use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 
+use super::attributes;
 use super::backend::{Accepted, Backend, ConnectFailure};
 use super::client;
 use super::client_error::ClientError;
-use super::current::Held;
 use super::end::SessionEnd;
+use super::holding::{Stop, Unheeded};
+use super::login::Login;
 use super::registry::Activity;
 use super::relay::Relay;
-use super::request::{KEPT, Request};
+use super::request::Request;
 use super::state::SessionState;
 use crate::routing::Writer;
 use crate::topology::{Flavor, Server};
@@ -53,7 +54,7 @@ impl Relay {
                 Ok(Accepted { mut backend, ok, status }) => {
                     ask_for_tracking(&mut backend);
                     self.state = SessionState::new(self.login.schema.clone(), status);
-                    self.entry.set_server(Some(active));
+                    self.entry.set_place(Some((active, backend.thread_id)));
                     self.backend = Some(backend);
                     self.current.held = None;
                     return Ok(ok);
@@ -126,7 +127,7 @@ impl Relay {
         server: &Server,
     ) -> Result<Result<(), Option<ClientError>>, SessionEnd> {
         self.login.schema = self.state.schema.clone();
-        let accepted = match self.connect(server).await? {
+        let mut accepted = match self.connect(server).await? {
             Ok(accepted) => accepted,
             Err(ConnectFailure::Refused(packet)) if !is_overloaded(&packet) => {
                 return self.not_restored(server, words_of(&packet)).await.map(Err);
@@ -143,15 +144,13 @@ impl Relay {
                 );
             }
         };
-        if self.was_closed_on_purpose(&accepted.backend) {
-            return Err(SessionEnd::ServerClosed);
-        }
+        self.end_if_closed_on_purpose(&mut accepted.backend).await?;
         let Accepted { mut backend, .. } = accepted;
         match self.restore(&mut backend).await {
             Ok(()) => {
                 self.shared.metrics().migrations_done.inc();
                 tracing::debug!(session = self.entry.id, server = server.name, "session restored");
-                self.entry.set_server(Some(server.id));
+                self.entry.set_place(Some((server.id, backend.thread_id)));
                 self.backend = Some(backend);
                 Ok(Ok(()))
             }
@@ -163,23 +162,13 @@ impl Relay {
         }
     }
 
-    /// A statement got no answer, and its server is the same as before and did not restart: then it
-    /// ended this session because somebody wanted it to (KILL, a timeout). Running the statement
-    /// again would undo that. A server counts its connections up from 1, so that a smaller id means
-    /// a restart.
-    fn was_closed_on_purpose(&self, backend: &Backend) -> bool {
-        self.current
-            .unanswered_by
-            .is_some_and(|(server, id)| server == backend.server && backend.thread_id > id)
-    }
-
     /// Logs in to a server, for as long as it is the active one and the client is there.
-    async fn connect(
+    pub(super) async fn connect(
         &mut self,
         server: &Server,
     ) -> Result<Result<Accepted, ConnectFailure>, SessionEnd> {
         self.logins += 1;
-        let (shared, login, number) = (self.shared.clone(), self.login.clone(), self.logins);
+        let (shared, login, number) = (self.shared.clone(), self.login_to_send(), self.logins);
         let connecting = async {
             // The permit can only fail when the semaphore is closed, which nobody does.
             let _permit = shared.logins(server.id).acquire().await.ok();
@@ -192,8 +181,18 @@ impl Relay {
                 let detail = "another master is active now".to_owned();
                 Ok(Err(ConnectFailure::Replaced(detail)))
             }
-            end = poll_fn(|cx| self.poll_end(cx)) => Err(end),
+            stop = poll_fn(|cx| self.poll_stop(cx)) => match stop {
+                Stop::End(end) => Err(end),
+                Stop::Interrupted => Ok(Err(ConnectFailure::Interrupted)),
+            },
         }
+    }
+
+    /// The client's login, with where it came from.
+    pub(super) fn login_to_send(&self) -> Login {
+        let (own, entry) = (&self.login.attributes, &self.entry);
+        let attributes = attributes::towards_server(own, entry.peer, entry.id);
+        Login { attributes, ..self.login.clone() }
     }
 
     /// The active master cannot be reached, or has no room: wait for a new table or a little while.
@@ -211,71 +210,13 @@ impl Relay {
             }
             ConnectFailure::Refused(packet) => words_of(&packet),
             ConnectFailure::Unsupported(reason) | ConnectFailure::Replaced(reason) => reason,
+            ConnectFailure::Interrupted => return Ok(Some(ClientError::Interrupted)),
         };
         let waited = self.wait(Some(RETRY)).await?;
-        Ok(waited.err().map(|()| ClientError::NotAccepted { server: server.name.clone(), reason }))
-    }
-
-    /// Waits for a new routing table, for as long as a statement may be held.
-    pub(super) async fn wait_for_routes(&mut self) -> Result<Result<(), ClientError>, SessionEnd> {
-        let waited = self.wait(None).await?;
-        Ok(waited.map_err(|()| {
-            let reason = match &self.shared.table().writer {
-                Writer::Held { reason, .. } => reason.to_string(),
-                Writer::Active(_) => "the active master refuses writes".to_owned(),
-            };
-            let waited =
-                self.current.held.as_ref().map_or(Duration::ZERO, |held| held.since.elapsed());
-            ClientError::HoldExpired { waited, reason }
+        Ok(waited.err().map(|unheeded| match unheeded {
+            Unheeded::Expired => ClientError::NotAccepted { server: server.name.clone(), reason },
+            Unheeded::Interrupted => ClientError::Interrupted,
         }))
-    }
-
-    /// Waits for a new routing table, or `pause`. The inner error says that the time of the hold is
-    /// over. A client that goes away meanwhile ends the session.
-    async fn wait(&mut self, pause: Option<Duration>) -> Result<Result<(), ()>, SessionEnd> {
-        let since = self.current.held.get_or_insert_with(|| Held::begin(&self.shared)).since;
-        self.entry.set_activity(Activity::Held);
-        let left = self.shared.hold.saturating_sub(since.elapsed());
-        if left.is_zero() {
-            return Ok(Err(()));
-        }
-        let mut routes = self.shared.routes();
-        if routes.borrow_and_update().generation != self.generation {
-            return Ok(Ok(()));
-        }
-        let patience = pause.unwrap_or(left).min(left);
-        tokio::select! {
-            changed = routes.changed() => {
-                if changed.is_err() {
-                    return Err(SessionEnd::Shutdown);
-                }
-            }
-            () = tokio::time::sleep(patience) => {
-                return Ok(if pause.is_some() { Ok(()) } else { Err(()) });
-            }
-            end = poll_fn(|cx| self.poll_end(cx)) => return Err(end),
-        }
-        Ok(Ok(()))
-    }
-
-    /// Resolves when the client goes away or the session is killed. What the client sends
-    /// meanwhile is kept, up to a bound; beyond it nobody looks.
-    fn poll_end(&mut self, cx: &mut std::task::Context<'_>) -> Poll<SessionEnd> {
-        self.entry.register(cx.waker());
-        if self.entry.is_killed() {
-            return Poll::Ready(SessionEnd::Killed);
-        }
-        if self.shared.is_shutting_down() {
-            return Poll::Ready(SessionEnd::Shutdown);
-        }
-        while self.request.bytes().len() < 2 * KEPT {
-            match self.poll_client(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(SessionEnd::ClientGone(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Pending
     }
 
     /// Makes a fresh login what the session is, and waits until the server has agreed to all of it.
@@ -334,7 +275,7 @@ impl Relay {
             Some(active) if active != backend.server => {
                 let server = backend.server;
                 self.backend = None;
-                self.entry.set_server(None);
+                self.entry.set_place(None);
                 self.lost(server)
             }
             // While nobody is active, whoever still has its server keeps it: it may come back.
@@ -362,7 +303,7 @@ impl Relay {
     /// Says goodbye to the server, so that it does not count the connection as broken off. It need
     /// not hear it, and must not where it would take it for the end of something else.
     pub(super) async fn release_backend(&mut self) {
-        self.entry.set_server(None);
+        self.entry.set_place(None);
         if let Some(mut backend) = self.backend.take()
             && !self.half_sent
         {
@@ -388,6 +329,7 @@ impl Relay {
         let (_, ahead) = packets.into_parts();
         self.request = Request::new(ahead);
         self.login.credential = learnt?;
+        self.entry.set_user(&change.user);
         self.login.user = change.user;
         self.login.schema = change.schema;
         self.login.collation = change.collation.unwrap_or(self.login.collation);

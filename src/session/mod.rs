@@ -16,16 +16,21 @@
 //! Not here: who is active (the failover machine), and when a client may connect (the listener).
 
 mod assignment;
+mod attributes;
 mod backend;
 mod client;
 mod client_error;
+mod closed;
 mod credential;
 mod current;
 mod effects;
 mod end;
 mod front_door;
 mod functions;
+mod holding;
 mod idle;
+mod kill;
+mod killing;
 mod login;
 mod loss;
 mod migration;

@@ -59,7 +59,8 @@ impl Drop for Listed<'_> {
 }
 
 async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -> SessionEnd {
-    if shared.registry.len() > shared.max_connections {
+    let full = shared.registry.len() > shared.max_connections;
+    if full && !shared.registry.push_out_stranger(entry.id) {
         let error = ClientError::TooManyConnections(shared.max_connections);
         return refuse_early(&mut stream, &error).await;
     }
@@ -68,13 +69,18 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         Err(error) => return refuse_early(&mut stream, &error).await,
     };
     let mut packets = PacketStream::new(&mut stream);
-    let login = match client::hear_login(&mut packets, shared, &identity, entry.id).await {
+    let hearing = client::hear_login(&mut packets, shared, &identity, entry.id);
+    let heard = tokio::select! {
+        heard = hearing => heard,
+        () = entry.killed() => Err(SessionEnd::PushedOut),
+    };
+    let login = match heard {
         Ok(login) => login,
         Err(end) => return end,
     };
     let seq = packets.next_seq();
     let (_, ahead) = packets.into_parts();
-    entry.set_user(&login.user);
+    shared.registry.introduce(entry, &login.user);
     let mut relay = Relay {
         shared: Arc::clone(shared),
         entry: Arc::clone(entry),
@@ -87,6 +93,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         generation: 0,
         unsettled: false,
         logins: 0,
+        closed: None,
         lost_transaction: None,
         pipelined_was_lost: false,
         half_sent: false,
