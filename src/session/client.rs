@@ -18,6 +18,9 @@ use crate::wire::{
     Salt, StatusFlags, Stream, StreamError,
 };
 
+/// No server has longer names: MariaDB's have 128 characters, MySQL's 32.
+const LONGEST_NAME: usize = 512;
+
 /// Greets a client and hears its login out, within `connect_timeout`.
 pub(super) async fn hear_login(
     packets: &mut PacketStream<&mut Stream>,
@@ -176,7 +179,13 @@ async fn read_response(
         let text = "this version of Tandem does not offer TLS".to_owned();
         return Err(LoginFailure::Told(ClientError::BadHandshake(text)));
     }
-    HandshakeResponse::parse(&payload).map_err(|error| StreamError::from(error).into())
+    let response = HandshakeResponse::parse(&payload).map_err(StreamError::from)?;
+    if response.user.len() > LONGEST_NAME {
+        let reason = format!("no account has a name of {} bytes", response.user.len());
+        let user = format!("{}…", String::from_utf8_lossy(&response.user[..32]));
+        return Err(LoginFailure::Told(ClientError::CannotLogIn { user, reason }));
+    }
+    Ok(response)
 }
 
 /// The rows of `user`. One that is not known may have been made a moment ago: they are read again.

@@ -142,7 +142,8 @@ impl Relay {
         let table = self.shared.table();
         let server = table.servers.get(server);
         self.logins += 1;
-        let (login, number, timeout) = (self.login_to_send(), self.logins, self.shared.connect_timeout);
+        let (login, number, timeout) =
+            (self.login_to_send(), self.logins, self.shared.connect_timeout);
         let asking = async {
             let Accepted { mut backend, .. } =
                 Backend::connect(server, &login, number, timeout).await?;

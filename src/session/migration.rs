@@ -22,7 +22,9 @@ use super::request::Request;
 use super::state::SessionState;
 use crate::routing::Writer;
 use crate::topology::{Flavor, Server};
-use crate::wire::{ChangeUser, ErrorPacket, Header, PacketStream, StreamError, put_packet};
+use crate::wire::{
+    ChangeUser, ErrorPacket, Header, OkPacket, PacketStream, StatusFlags, StreamError, put_packet,
+};
 
 /// What Tandem wants to be told of every session: which system variables changed, and that
 /// something else did. The schema is reported by default.
@@ -46,6 +48,11 @@ impl Relay {
             let table = self.shared.table();
             self.generation = table.generation;
             let Some(active) = table.active() else {
+                if self.is_vouched_for() {
+                    let status = StatusFlags::AUTOCOMMIT;
+                    self.state = SessionState::new(self.login.schema.clone(), status);
+                    return Ok(OkPacket::plain(status));
+                }
                 self.held_or_refused().await?;
                 continue;
             };
@@ -73,6 +80,15 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Whether the client may come in though no master can be asked now, because one has accepted the
+    /// same login from the same host, and that session lives: it comes to KILL a statement that waits.
+    /// Anything else that it wants waits as well, until a master has let it in.
+    fn is_vouched_for(&self) -> bool {
+        self.shared
+            .voucher(&self.login, self.entry.peer)
+            .is_some_and(|voucher| self.shared.registry.vouches_for(&voucher))
     }
 
     async fn held_or_refused(&mut self) -> Result<(), Refusal> {
@@ -330,6 +346,7 @@ impl Relay {
         self.request = Request::new(ahead);
         self.login.credential = learnt?;
         self.entry.set_user(&change.user);
+        self.shared.registry.accepted(&self.entry, None);
         self.login.user = change.user;
         self.login.schema = change.schema;
         self.login.collation = change.collation.unwrap_or(self.login.collation);
@@ -351,6 +368,10 @@ pub(super) async fn answer_login(
     let login = &relay.login;
     let (payload, end) = match answer {
         Ok(mut ok) => {
+            if relay.backend.is_some() {
+                let voucher = relay.shared.voucher(login, relay.entry.peer);
+                relay.shared.registry.accepted(&relay.entry, voucher);
+            }
             if let super::credential::Credential::Password(password) = &login.credential {
                 relay.shared.remember_password(&login.user, password);
             }

@@ -49,6 +49,8 @@ pub struct Entry {
     condemned: AtomicU32,
     /// The tick at which it last heard nothing; 0 while it waits for nobody.
     waiting_since: AtomicU32,
+    /// What it logged in with, as far as that can vouch for others.
+    voucher: Mutex<Option<Voucher>>,
     interrupted: AtomicBool,
     killed: AtomicBool,
     waker: AtomicWaker,
@@ -67,6 +69,7 @@ impl Entry {
             place: AtomicU64::new(NOWHERE),
             condemned: AtomicU32::new(0),
             waiting_since: AtomicU32::new(0),
+            voucher: Mutex::default(),
             interrupted: AtomicBool::new(false),
             killed: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -197,11 +200,34 @@ struct Known {
     entries: HashMap<u32, Arc<Entry>>,
     /// Those that have not said who they are, in the order in which they came.
     strangers: BTreeSet<u32>,
+    /// Logins that a master has accepted and whose sessions live, and how many of each.
+    vouchers: HashMap<Voucher, u32>,
 }
+
+/// User, host and secret of a login, as a digest: two logins with the same one are as good as each
+/// other.
+pub(super) type Voucher = [u8; 32];
 
 /// Ids begin here, out of the way of servers' thread ids, so that one cannot be taken for the other,
 /// and end below 2^31, for clients that keep them in a signed integer.
 const FIRST_ID: u32 = 1 << 30;
+
+impl Known {
+    fn replace_voucher(&mut self, entry: &Entry, voucher: Option<Voucher>) {
+        let mut own = entry.voucher.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = std::mem::replace(&mut *own, voucher)
+            && let Some(count) = self.vouchers.get_mut(&old)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.vouchers.remove(&old);
+            }
+        }
+        if let Some(new) = voucher {
+            *self.vouchers.entry(new).or_default() += 1;
+        }
+    }
+}
 
 impl Default for Registry {
     /// Ids begin anywhere in their range: a KILL that reaches another proxy of the same pair, through
@@ -245,8 +271,19 @@ impl Registry {
     /// Strikes a session off.
     pub(super) fn close(&self, id: u32) {
         let mut known = self.known();
-        known.entries.remove(&id);
+        let Some(entry) = known.entries.remove(&id) else { return };
         known.strangers.remove(&id);
+        known.replace_voucher(&entry, None);
+    }
+
+    /// A master has accepted this session's login, or it logs in anew.
+    pub(super) fn accepted(&self, entry: &Entry, voucher: Option<Voucher>) {
+        self.known().replace_voucher(entry, voucher);
+    }
+
+    /// Whether a master has accepted the same login from the same host, and that session lives.
+    pub(super) fn vouches_for(&self, voucher: &Voucher) -> bool {
+        self.known().vouchers.contains_key(voucher)
     }
 
     /// A session has said who it is.
@@ -368,6 +405,19 @@ mod tests {
         assert!(!registry.push_out_stranger(entries[3].id), "the newcomer itself stays");
         let killed: Vec<_> = entries.iter().map(|entry| entry.is_killed()).collect();
         assert_eq!(killed, [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_login_vouches_for_the_same_one_while_its_session_lives() {
+        let registry = Registry::default();
+        let entries = [registry.open(None, Instant::now()), registry.open(None, Instant::now())];
+        entries.iter().for_each(|entry| registry.accepted(entry, Some([1; 32])));
+        assert!(registry.vouches_for(&[1; 32]) && !registry.vouches_for(&[2; 32]));
+        registry.accepted(&entries[0], Some([2; 32]));
+        registry.close(entries[1].id);
+        assert!(!registry.vouches_for(&[1; 32]) && registry.vouches_for(&[2; 32]));
+        registry.close(entries[0].id);
+        assert!(registry.known().vouchers.is_empty());
     }
 
     #[test]

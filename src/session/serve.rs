@@ -23,6 +23,10 @@ use crate::wire::{PacketStream, ResponseTracker, Stream, put_packet};
 /// How long a client may take to read an error that is said before it is greeted.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What a client may say in one packet before it has logged in: 64 KiB of attributes, and as much again
+/// for everything else.
+const LONGEST_LOGIN: usize = 128 * 1024;
+
 /// Serves a client until it goes or has to.
 pub async fn serve(stream: Stream, peer: Option<SocketAddr>, shared: Arc<Shared>) {
     if let Stream::Tcp(stream) = &stream {
@@ -68,7 +72,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         Ok(identity) => identity,
         Err(error) => return refuse_early(&mut stream, &error).await,
     };
-    let mut packets = PacketStream::new(&mut stream);
+    let mut packets = PacketStream::new(&mut stream).with_longest(LONGEST_LOGIN);
     let hearing = client::hear_login(&mut packets, shared, &identity, entry.id);
     let heard = tokio::select! {
         heard = hearing => heard,

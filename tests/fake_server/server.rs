@@ -20,12 +20,20 @@ pub struct FakeConnection {
     pub login: Option<HandshakeResponse>,
     /// How often it asked for session tracking.
     pub tracked: u32,
+    /// How often it asked since when the server has been up: for a long time.
+    pub asked_uptime: u32,
 }
 
 impl FakeConnection {
     pub(super) fn new(stream: TcpStream, thread_id: u32) -> Self {
         stream.set_nodelay(true).expect("set");
-        Self { packets: PacketStream::new(Stream::Tcp(stream)), thread_id, login: None, tracked: 0 }
+        Self {
+            packets: PacketStream::new(Stream::Tcp(stream)),
+            thread_id,
+            login: None,
+            tracked: 0,
+            asked_uptime: 0,
+        }
     }
 
     /// Greets and hears the login, and leaves the answer to the test.
@@ -53,12 +61,25 @@ impl FakeConnection {
     pub async fn command(&mut self) -> Vec<u8> {
         loop {
             let payload = self.packet().await;
-            if !payload.starts_with(TRACK) {
+            if !self.is_the_proxys_own(&payload).await {
                 return payload;
             }
+        }
+    }
+
+    /// Answers what the proxy asks for itself.
+    async fn is_the_proxys_own(&mut self, payload: &[u8]) -> bool {
+        if payload.starts_with(TRACK) {
             self.tracked += 1;
             self.say(&packets::ok(packets::AUTOCOMMIT)).await;
+        } else if payload == [9] && self.tracked == 0 {
+            // Before anything else; later it is a client's.
+            self.asked_uptime += 1;
+            self.say(b"Uptime: 1000000  Threads: 1  Questions: 1").await;
+        } else {
+            return false;
         }
+        true
     }
 
     /// The next command has to be this one.
@@ -119,6 +140,7 @@ impl FakeConnection {
         loop {
             match within("the end at the server", self.packets.read()).await {
                 Ok(payload) if payload == [1] => {}
+                Ok(payload) if self.is_the_proxys_own(&payload).await => {}
                 Ok(payload) => panic!("a command instead of an end: {payload:?}"),
                 Err(_) => return,
             }
