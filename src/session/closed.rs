@@ -43,8 +43,8 @@ const ASK_AFTER: Duration = Duration::from_secs(1);
 const UPTIME: &[u8] = b"Uptime: ";
 
 impl Relay {
-    /// Remembers a connection that its server closed. One that broke off in between was closed by
-    /// nobody, and one whose server is not active any more has a reason.
+    /// Remembers a connection that its server closed. One whose server is not active any more has a
+    /// reason.
     pub(super) fn note_closed(&mut self, backend: &Backend, words: Vec<u8>) {
         if self.shared.table().active() == Some(backend.server) {
             self.closed = Some(Box::new(Closed {

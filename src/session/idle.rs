@@ -30,13 +30,16 @@ pub(super) enum Heard {
 pub(super) struct Gone {
     pub(super) kind: UnreachableKind,
     pub(super) detail: String,
-    /// It closed the connection, which did not break; with these words, an ERR packet or nothing.
+    /// It may have closed the connection itself; with these words, an ERR packet or nothing.
     pub(super) closed: Option<Vec<u8>>,
 }
 
 impl Gone {
     pub(super) fn broken(error: &std::io::Error) -> Self {
-        Self { kind: super::backend::kind_of(error), detail: error.to_string(), closed: None }
+        let kind = super::backend::kind_of(error);
+        // MariaDB resets the connections that wait_timeout ends.
+        let closed = (kind == UnreachableKind::Reset).then(Vec::new);
+        Self { kind, detail: error.to_string(), closed }
     }
 
     fn closed(said: &[u8]) -> Self {

@@ -30,10 +30,16 @@ enum Hand {
 }
 
 impl Relay {
-    /// The KILL that is being carried, if it names a session of Tandem's.
+    /// The KILL that is being carried, if it names a session of Tandem's: by the id of its greeting, or
+    /// by that of the server where the issuer is.
     pub(super) fn read_kill(&self, command: Command, payload: &[u8]) -> Option<Box<Kill>> {
-        let kill = Kill::read(command, payload, self.state.backslash_escapes())?;
-        self.shared.registry.get(kill.id).map(|_| Box::new(kill))
+        let mut kill = Kill::read(command, payload, self.state.backslash_escapes())?;
+        let registry = &self.shared.registry;
+        if registry.get(kill.id).is_none() {
+            let here = self.backend.as_ref()?.server;
+            kill.id = registry.at(here, kill.id)?.id;
+        }
+        Some(Box::new(kill))
     }
 
     /// Ends what no server has. True when the command is answered.

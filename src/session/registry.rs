@@ -324,6 +324,12 @@ impl Registry {
         self.known().entries.get(&id).cloned()
     }
 
+    /// The session that this server knows by this id.
+    pub(super) fn at(&self, server: ServerId, thread_id: u32) -> Option<Arc<Entry>> {
+        let place = Some((server, thread_id));
+        self.known().entries.values().find(|entry| entry.place() == place).cloned()
+    }
+
     /// All sessions, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Entry>> {
