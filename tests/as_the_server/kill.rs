@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use mysql_async::prelude::*;
 use mysql_async::{Conn, Error, Opts};
+use tandem::topology::Flavor;
 
 use crate::fake_server::within;
 use crate::support::Stack;
@@ -194,7 +195,7 @@ fn command_line(stack: &Stack, port: u16, program: &str) -> Option<Command> {
     };
     command.args(["--no-defaults", "--protocol=TCP", "-h127.0.0.1", "-uapp", "-papp"]);
     command.arg(format!("-P{port}"));
-    if stack.sandbox.binaries().flavor() == tandem::topology::Flavor::MySql {
+    if stack.sandbox.binaries().flavor() == Flavor::MySql {
         command.args(["--ssl-mode=DISABLED", "--get-server-public-key"]);
     } else {
         command.arg("--skip-ssl");
@@ -204,8 +205,8 @@ fn command_line(stack: &Stack, port: u16, program: &str) -> Option<Command> {
 
 fn programs(stack: &Stack) -> (&'static str, &'static str) {
     match stack.sandbox.binaries().flavor() {
-        tandem::topology::Flavor::MySql => ("mysql", "mysqladmin"),
-        tandem::topology::Flavor::MariaDb => ("mariadb", "mariadb-admin"),
+        Flavor::MySql => ("mysql", "mysqladmin"),
+        Flavor::MariaDb => ("mariadb", "mariadb-admin"),
     }
 }
 
@@ -253,8 +254,13 @@ fn alike(text: &str) -> Vec<String> {
 async fn status_and_processlist_in_the_command_line() {
     let stack = Stack::start().await;
     let (client, admin) = programs(&stack);
+    // MySQL's has its own commands switched off in batches.
+    let status: &[&str] = match stack.sandbox.binaries().flavor() {
+        Flavor::MySql => &["--commands", "-e", "\\s"],
+        Flavor::MariaDb => &["-e", "\\s"],
+    };
     let questions: [(&str, &[&str]); 6] = [
-        (client, &["-e", "\\s"]),
+        (client, status),
         (client, &["-e", "SHOW PROCESSLIST"]),
         (client, &["-e", "SHOW FULL PROCESSLIST"]),
         (admin, &["status"]),

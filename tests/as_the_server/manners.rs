@@ -96,6 +96,9 @@ async fn a_login_that_lies_is_refused_and_harms_nobody() {
             let _ = client.stream.write_all(b"\x03\0\0\x03abc").await;
             heard = rest(&mut client.stream).await;
         }
+        if heard.get(4..6) == Some(&[1, 4]) {
+            heard.clear(); // the password asked for in vain, until the time to log in was over
+        }
         let said = heard.get(4..).map(|payload| {
             ErrorPacket::parse(payload)
                 .map(|error| (error.code, error.message.chars().take(100).collect::<String>()))
