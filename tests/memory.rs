@@ -166,3 +166,61 @@ async fn volumes_in_and_out_leave_the_memory_flat() {
     ));
     assert!(selected < before + 8 * 1024, "{} KiB more than before", selected - before);
 }
+
+/// Lets this process hold as many connections.
+fn allow_files(count: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < count) {
+        let raised = Rlimit { current: Some(count), maximum: limit.maximum };
+        setrlimit(Resource::Nofile, raised).expect("the hard limit allows it");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_or_read_nothing_take_little_and_starve_nobody() {
+    const SILENT: usize = 5000;
+    allow_files(SILENT as u64 + 1000);
+    let sandbox = Sandbox::start(SandboxOptions::default()).await.expect("a pair");
+    let tandem = Tandem::start(&sandbox).await;
+    drop(tandem.log_in().await);
+    let before = tandem.resident();
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        let stream = TcpStream::connect(("127.0.0.1", tandem.port)).await.expect("connected");
+        let mut client = RawClient::new(stream);
+        client.packet().await;
+        silent.push(client);
+    }
+    let began = std::time::Instant::now();
+    let mut client = tandem.log_in().await;
+    let took = began.elapsed();
+    let taken = tandem.resident() - before;
+    say(&format!(
+        "{SILENT} clients that do not log in: {:.1} KiB each; another one logged in within {took:?}",
+        taken as f64 / SILENT as f64
+    ));
+    assert!(taken < SILENT as u64 * 24, "{SILENT} silent clients took {taken} KiB");
+    drop(silent);
+
+    let before = tandem.resident();
+    client.query("SELECT REPEAT('x', 1000000) FROM app.seq_1_to_3000").await;
+    let mut root = sandbox.server(0).root_connection().await.expect("root's login");
+    within("the server waits for its client", async {
+        let ask = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app' AND \
+                   (state LIKE 'Writing to net%' OR state LIKE 'Sending to client%')";
+        let mut waits = 0;
+        // What it is at between two packets looks the same: it has to be there for a while.
+        while waits < 20 {
+            let count: Option<u64> =
+                mysql_async::prelude::Queryable::query_first(&mut root, ask).await.expect("asked");
+            waits = if count == Some(1) { waits + 1 } else { 0 };
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let taken = tandem.resident().saturating_sub(before);
+    say(&format!("a client that does not read its 3 GB: {taken} KiB"));
+    assert!(taken < 8 * 1024, "a client that does not read took {taken} KiB");
+    tandem.log_in().await;
+}

@@ -147,7 +147,7 @@ impl SessionList for Sessions {
         let servers = self.0.routes.borrow().servers.clone();
         let row = |entry: Arc<crate::session::Entry>| SessionRow {
             id: u64::from(entry.id),
-            user: entry.user().to_owned(),
+            user: entry.user(),
             client: entry.client().map_or_else(|| "unix".to_owned(), |peer| peer.to_string()),
             server: entry.server().map_or_else(String::new, |id| servers.name(id).to_owned()),
             state: match entry.activity() {

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::console_door::ConsoleDoor;
+use super::file_limit;
 use super::{Handles, Security, Sockets};
 use crate::config::{self, Config};
 use crate::console;
@@ -119,7 +120,7 @@ impl Plane {
             channels,
             config.failover.hold,
             config.limits.connect_timeout,
-            config.limits.max_connections,
+            file_limit::make_room(config.limits.max_connections),
             master_tls,
             metrics.session.clone(),
         );

@@ -11,6 +11,7 @@
 
 mod console_door;
 mod control;
+mod file_limit;
 
 use std::io;
 use std::sync::Arc;

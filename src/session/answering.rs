@@ -113,15 +113,16 @@ pub(super) fn agreed_compression(greeting: &Greeting, login: &Login) -> Option<C
     login.towards.compression.filter(|wanted| greeting.capabilities.has(wanted.capability()))
 }
 
-/// What the master is told: what the client can, each hop's own bits, and session tracking, which
-/// Tandem wants for itself.
+/// What the master is told: what the client can, each hop's own bits, session tracking, which Tandem
+/// wants for itself, and attributes, of which it has its own.
 pub(super) fn capabilities_towards(greeting: &Greeting, login: &Login) -> Capabilities {
     let own = Capabilities::PROTOCOL_41
         | Capabilities::SECURE_CONNECTION
         | Capabilities::TRANSACTIONS
         | Capabilities::PLUGIN_AUTH
         | Capabilities::PLUGIN_AUTH_LENENC
-        | Capabilities::SESSION_TRACK;
+        | Capabilities::SESSION_TRACK
+        | Capabilities::CONNECT_ATTRS;
     let mut wanted = (login.capabilities | own).without(Capabilities::CONNECT_WITH_DB);
     if login.schema.is_some() {
         wanted = wanted | Capabilities::CONNECT_WITH_DB;

@@ -1,7 +1,7 @@
 //! The server half of a session: a connection to a master, logged in as the client's user.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
@@ -24,6 +24,8 @@ pub(super) struct Backend {
     pub(super) server: ServerId,
     /// The master's own id of the connection.
     pub(super) thread_id: u32,
+    /// When it was made.
+    pub(super) since: Instant,
     /// Numbers the logins of a session.
     pub(super) login: u64,
     /// Bytes of a response that cannot be forwarded before more have come.
@@ -59,6 +61,8 @@ pub(super) enum ConnectFailure {
     NotTrusted(String),
     /// It is not the active one any more.
     Replaced(String),
+    /// Somebody ended the statement that waits for it.
+    Interrupted,
 }
 
 impl From<StreamError> for ConnectFailure {
@@ -129,6 +133,7 @@ impl Backend {
             stream,
             server: server.id,
             thread_id: greeting.connection_id,
+            since: Instant::now(),
             login: number,
             carry,
             preamble: Vec::new(),

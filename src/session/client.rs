@@ -5,7 +5,7 @@
 use super::client_error::ClientError;
 use super::credential::NATIVE;
 use super::end::SessionEnd;
-use super::greeting::{Greeted, greet};
+use super::greeting::{Greeted, LONGEST_LOGIN, greet};
 use super::learning::{Answer, Learnt, LoginFailure, default_plugin, learn, random_salt};
 use super::login::{Login, Towards};
 use super::shared::Shared;
@@ -14,6 +14,9 @@ use crate::wire::{
     Capabilities, Compression, Greeting, HandshakeResponse, PacketStream, Salt, StatusFlags, Stream,
     StreamError,
 };
+
+/// No server has longer names: MariaDB's have 128 characters, MySQL's 32.
+const LONGEST_NAME: usize = 512;
 
 /// A client whose login has been heard; whether it may come in is not decided.
 pub(super) struct Heard {
@@ -65,7 +68,7 @@ async fn hear(
     let (mut stream, ahead) = packets.into_parts();
     let shown = offer.as_ref().filter(|_| stream.is_tls()).map(|offer| offer.fingerprint);
     let insecure = offer.is_some_and(|offer| offer.required) && !stream.is_secure();
-    let mut packets = PacketStream::resume(&mut stream, ahead);
+    let mut packets = PacketStream::resume(&mut stream, ahead).with_longest(LONGEST_LOGIN);
     packets.set_seq(seq);
     let learning = async {
         let response = parse(&payload?, greeting.capabilities)?;
@@ -131,5 +134,11 @@ fn parse(payload: &[u8], offered: Capabilities) -> Result<HandshakeResponse, Log
         };
         return Err(LoginFailure::Told(ClientError::BadHandshake(text)));
     }
-    HandshakeResponse::parse(payload).map_err(|error| StreamError::from(error).into())
+    let response = HandshakeResponse::parse(payload).map_err(StreamError::from)?;
+    if response.user.len() > LONGEST_NAME {
+        let reason = format!("no account has a name of {} bytes", response.user.len());
+        let user = format!("{}…", String::from_utf8_lossy(&response.user[..32]));
+        return Err(LoginFailure::Told(ClientError::CannotLogIn { user, reason }));
+    }
+    Ok(response)
 }

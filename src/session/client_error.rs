@@ -110,6 +110,18 @@ pub(super) enum ClientError {
     /// A command that this version does not carry.
     #[error("Tandem does not carry {0} in this version")]
     NotCarried(&'static str),
+    /// Somebody ended the statement with KILL QUERY.
+    #[error("Query execution was interrupted")]
+    Interrupted,
+    /// A KILL names a session that is not there, or not logged in.
+    #[error("Unknown thread id: {0}")]
+    UnknownThread(u32),
+    /// A KILL by another user than the session's own, while no server knows of the session.
+    #[error(
+        "You are not owner of thread {0}: it is on no server now, so that only its own user can end \
+         it here; the console can (KILL)"
+    )]
+    NotOwner(u32),
     /// A prepared statement that the client does not have.
     #[error("Unknown prepared statement handler ({0}) given to {1}")]
     UnknownStatement(u32, &'static str),
@@ -133,6 +145,9 @@ impl ClientError {
             | Self::StateLost { .. }
             | Self::NotRestored { .. } => (1927, *b"08S01"),
             Self::NotCarried(_) => (1235, *b"42000"),
+            Self::Interrupted => (1317, *b"70100"),
+            Self::UnknownThread(_) => (1094, *b"HY000"),
+            Self::NotOwner(_) => (1095, *b"HY000"),
             Self::UnknownStatement(..) => (1243, *b"HY000"),
         }
     }

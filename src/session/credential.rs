@@ -43,6 +43,14 @@ impl Credential {
         }
     }
 
+    /// The same bytes for the same password, however it was learnt; `None` where that cannot be said.
+    pub(super) fn proof(&self, salt: &Salt) -> Option<Vec<u8>> {
+        match self {
+            Self::Wrong => None,
+            known => known.token(NATIVE, salt),
+        }
+    }
+
     /// The answer of `plugin` to `salt`; `None` when the secret is of no use to that plugin.
     pub(super) fn token(&self, plugin: &str, salt: &Salt) -> Option<Vec<u8>> {
         match (self, plugin) {

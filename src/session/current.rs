@@ -5,11 +5,11 @@ use std::time::Instant;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::kill::Kill;
 use super::relay::Relay;
 use super::shared::Shared;
 use super::statement::{Statement, Traits, Verb};
 use super::statements::statement_id;
-use crate::topology::ServerId;
 use crate::wire::{Command, Header, sql_offset};
 
 /// A command that changes nothing and may be sent again.
@@ -43,8 +43,10 @@ pub(super) struct Current {
     pub(super) withheld: Vec<u8>,
     /// Since when it waits for an active master.
     pub(super) held: Option<Held>,
-    /// It was sent to this login and got no answer, though it may be run again.
-    pub(super) unanswered_by: Option<(ServerId, u32)>,
+    /// It was sent once and got no answer, though it may be run again.
+    pub(super) unanswered: bool,
+    /// It kills a session of Tandem's.
+    pub(super) kill: Option<Box<Kill>>,
     /// When it was first lost on its way to a server.
     pub(super) lost_since: Option<Instant>,
 }
@@ -64,7 +66,8 @@ impl Current {
             need: 0,
             withheld: Vec::new(),
             held: None,
-            unanswered_by: None,
+            unanswered: false,
+            kill: None,
             lost_since: None,
         }
     }
@@ -106,6 +109,8 @@ impl Relay {
         if !kept && command == Command::Query && statement.verb != Verb::Write {
             statement = Statement::UNKNOWN; // nobody has read it to its end
         }
+        let kills = command == Command::ProcessKill || statement.verb == Verb::Kill;
+        let kill = if kills && kept { self.read_kill(command, payload) } else { None };
         let current = &mut self.current;
         current.command = command;
         current.statement = statement;
@@ -118,7 +123,8 @@ impl Relay {
         current.failed = false;
         current.need = 0;
         current.held = None;
-        current.unanswered_by = None;
+        current.unanswered = false;
+        current.kill = kill;
         current.lost_since = None;
     }
 }

@@ -8,6 +8,9 @@ impl Relay {
     /// The whole answer is with the client: what it means for the session.
     #[inline]
     pub(super) fn answered(&mut self) {
+        if self.current.kill.is_some() {
+            self.kill_answered();
+        }
         if self.current.failed {
             return;
         }

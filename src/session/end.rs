@@ -17,6 +17,9 @@ pub enum SessionEnd {
     TlsFailed(String),
     /// The client did not finish its handshake within `limits.connect_timeout`.
     HandshakeTimeout,
+    /// `limits.max_connections` was reached, and of those that had not logged in the client had been
+    /// there for longest.
+    PushedOut,
     /// The login was refused, by a master or by Tandem.
     LoginRefused(String),
     /// Nobody was active for as long as a client may be held, before the login.
@@ -49,6 +52,7 @@ impl SessionEnd {
             Self::ClientMalformed(_) => "client_malformed",
             Self::TlsFailed(_) => "tls_failed",
             Self::HandshakeTimeout => "handshake_timeout",
+            Self::PushedOut => "pushed_out",
             Self::LoginRefused(_) => "login_refused",
             Self::NobodyActive(_) => "nobody_active",
             Self::ServerClosed => "server_closed",
@@ -83,7 +87,12 @@ impl SessionEnd {
     pub fn is_noteworthy(&self) -> bool {
         !matches!(
             self,
-            Self::Quit | Self::ClientGone(_) | Self::ServerClosed | Self::Killed | Self::Shutdown
+            Self::Quit
+                | Self::ClientGone(_)
+                | Self::PushedOut
+                | Self::ServerClosed
+                | Self::Killed
+                | Self::Shutdown
         )
     }
 }

@@ -13,6 +13,10 @@ use crate::wire::{
     Greeting, HandshakeResponse, Malformed, PacketStream, Stream, StreamError, is_proxy_header,
 };
 
+/// What a client may say in one packet before it has logged in: 64 KiB of attributes, and as much again
+/// for everything else.
+pub(super) const LONGEST_LOGIN: usize = 128 * 1024;
+
 /// A client that was greeted.
 pub(super) struct Greeted {
     pub(super) packets: PacketStream<Stream>,
@@ -30,7 +34,7 @@ pub(super) async fn greet(
     greeting: &Greeting,
     tls: Option<&Arc<ServerConfig>>,
 ) -> io::Result<Greeted> {
-    let mut packets = PacketStream::new(stream);
+    let mut packets = PacketStream::new(stream).with_longest(LONGEST_LOGIN);
     let payload = match packets.write(&greeting.to_payload()).await {
         Ok(()) => first_packet(&mut packets).await,
         Err(error) => Err(error),
@@ -40,7 +44,8 @@ pub(super) async fn greet(
     let seq = packets.next_seq();
     // Whatever came behind the request is TLS already, and never a packet.
     let (stream, ahead) = packets.into_parts();
-    let mut packets = PacketStream::new(stream.accept_tls(&ahead, Arc::clone(tls)).await?);
+    let mut packets = PacketStream::new(stream.accept_tls(&ahead, Arc::clone(tls)).await?)
+        .with_longest(LONGEST_LOGIN);
     packets.set_seq(seq);
     let payload = packets.read().await;
     Ok(Greeted { packets, payload })

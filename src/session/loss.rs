@@ -44,6 +44,13 @@ impl Relay {
                 self.generation = 0;
                 Ok(After::Again)
             }
+            Err(ClientError::Interrupted) => {
+                let seq = Header::read(&self.current.withheld).map_or(1, |header| header.seq);
+                self.current.withheld.clear();
+                self.tracker.begin_after(seq.wrapping_sub(1));
+                self.error_in_place(&ClientError::Interrupted).await?;
+                Ok(After::Answered)
+            }
             // Nothing changed for as long as a statement may wait: the refusal is the answer.
             Err(_) => {
                 let refusal = std::mem::take(&mut self.current.withheld);
@@ -70,7 +77,10 @@ impl Relay {
     pub(super) async fn gone_in_flight(&mut self, delivered: bool) -> Result<After, SessionEnd> {
         self.entry.set_waiting_since(0);
         let Some(backend) = self.backend.take() else { return Ok(After::Again) };
-        self.entry.set_server(None);
+        self.entry.set_place(None);
+        if self.entry.is_condemned(backend.thread_id) {
+            return Err(SessionEnd::ServerClosed);
+        }
         let resets = self.current.command == Command::ResetConnection;
         if resets {
             // All that a lost session could lose is what was to be thrown away.
@@ -83,10 +93,13 @@ impl Relay {
         let since = *self.current.lost_since.get_or_insert_with(Instant::now);
         if delivered && verdict == Verdict::RunAgain {
             // A statement that two masters did not survive is not shown to a third.
-            if self.current.unanswered_by.is_some() {
+            if self.current.unanswered {
                 verdict = Verdict::Unknown;
             }
-            self.current.unanswered_by = Some((backend.server, backend.thread_id));
+            self.current.unanswered = true;
+            // The server may have ended this session because somebody wanted it to. Running the
+            // statement again would undo that.
+            self.note_closed(&backend, Vec::new());
         } else if verdict == Verdict::RunAgain && since.elapsed() > self.shared.hold {
             verdict = Verdict::Unknown;
         }

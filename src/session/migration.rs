@@ -5,25 +5,28 @@
 //! what it was, go on. It happens between two statements only, so that nobody sees half of it.
 
 use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 
+use super::attributes;
 use super::backend::{Accepted, Backend, ConnectFailure};
 use super::client_error::ClientError;
 use super::credential::Credential;
-use super::current::Held;
 use super::end::SessionEnd;
+use super::holding::{Stop, Unheeded};
 use super::learning;
+use super::login::Login;
 use super::registry::Activity;
 use super::relay::Relay;
-use super::request::{KEPT, Request};
+use super::request::Request;
 use super::state::SessionState;
 use super::tracking::ask_for_tracking;
 use crate::routing::Writer;
 use crate::topology::{Flavor, Server};
-use crate::wire::{ChangeUser, ErrorPacket, Header, PacketStream, StreamError, put_packet};
+use crate::wire::{
+    ChangeUser, ErrorPacket, Header, OkPacket, PacketStream, StatusFlags, StreamError, put_packet,
+};
 
 /// Between two attempts to log in to a master that is said to be active and does not let us in.
 const RETRY: Duration = Duration::from_millis(50);
@@ -35,6 +38,11 @@ impl Relay {
             let table = self.shared.table();
             self.generation = table.generation;
             let Some(active) = table.active() else {
+                if self.is_vouched_for() {
+                    let status = StatusFlags::AUTOCOMMIT;
+                    self.state = SessionState::new(self.login.schema.clone(), status);
+                    return Ok(OkPacket::plain(status));
+                }
                 self.held_or_refused().await?;
                 continue;
             };
@@ -44,7 +52,7 @@ impl Relay {
                     self.tracking = None;
                     ask_for_tracking(&mut backend, &self.login, false);
                     self.state = SessionState::new(self.login.schema.clone(), status);
-                    self.entry.set_server(Some(active));
+                    self.entry.set_place(Some((active, backend.thread_id)));
                     self.backend = Some(backend);
                     self.current.held = None;
                     return Ok(ok);
@@ -67,6 +75,15 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Whether the client may come in though no master can be asked now, because one has accepted the
+    /// same login from the same host, and that session lives: it comes to KILL a statement that waits.
+    /// Anything else that it wants waits as well, until a master has let it in.
+    fn is_vouched_for(&self) -> bool {
+        self.shared
+            .voucher(&self.login, self.entry.client())
+            .is_some_and(|voucher| self.shared.registry.vouches_for(&voucher))
     }
 
     async fn held_or_refused(&mut self) -> Result<(), Refusal> {
@@ -121,7 +138,7 @@ impl Relay {
         server: &Server,
     ) -> Result<Result<(), Option<ClientError>>, SessionEnd> {
         self.login.schema = self.state.schema.clone();
-        let accepted = match self.connect(server).await? {
+        let mut accepted = match self.connect(server).await? {
             Ok(accepted) => accepted,
             Err(ConnectFailure::Refused(packet)) if !is_overloaded(&packet) => {
                 return self.not_restored(server, words_of(&packet)).await.map(Err);
@@ -138,15 +155,13 @@ impl Relay {
                 );
             }
         };
-        if self.was_closed_on_purpose(&accepted.backend) {
-            return Err(SessionEnd::ServerClosed);
-        }
+        self.end_if_closed_on_purpose(&mut accepted.backend).await?;
         let Accepted { mut backend, .. } = accepted;
         match self.restore(&mut backend).await {
             Ok(()) => {
                 self.shared.metrics().migrations_done.inc();
                 tracing::debug!(session = self.entry.id, server = server.name, "session restored");
-                self.entry.set_server(Some(server.id));
+                self.entry.set_place(Some((server.id, backend.thread_id)));
                 self.backend = Some(backend);
                 Ok(Ok(()))
             }
@@ -158,23 +173,13 @@ impl Relay {
         }
     }
 
-    /// A statement got no answer, and its server is the same as before and did not restart: then it
-    /// ended this session because somebody wanted it to (KILL, a timeout). Running the statement
-    /// again would undo that. A server counts its connections up from 1, so that a smaller id means
-    /// a restart.
-    fn was_closed_on_purpose(&self, backend: &Backend) -> bool {
-        self.current
-            .unanswered_by
-            .is_some_and(|(server, id)| server == backend.server && backend.thread_id > id)
-    }
-
     /// Logs in to a server, for as long as it is the active one and the client is there.
-    async fn connect(
+    pub(super) async fn connect(
         &mut self,
         server: &Server,
     ) -> Result<Result<Accepted, ConnectFailure>, SessionEnd> {
         self.logins += 1;
-        let (shared, login, number) = (self.shared.clone(), self.login.clone(), self.logins);
+        let (shared, login, number) = (self.shared.clone(), self.login_to_send(), self.logins);
         let connecting = async {
             // The permit can only fail when the semaphore is closed, which nobody does.
             let _permit = shared.logins(server.id).acquire().await.ok();
@@ -188,8 +193,18 @@ impl Relay {
                 let detail = "another master is active now".to_owned();
                 Ok(Err(ConnectFailure::Replaced(detail)))
             }
-            end = poll_fn(|cx| self.poll_end(cx)) => Err(end),
+            stop = poll_fn(|cx| self.poll_stop(cx)) => match stop {
+                Stop::End(end) => Err(end),
+                Stop::Interrupted => Ok(Err(ConnectFailure::Interrupted)),
+            },
         }
+    }
+
+    /// The client's login, with where it came from.
+    pub(super) fn login_to_send(&self) -> Login {
+        let (own, entry) = (&self.login.attributes, &self.entry);
+        let attributes = attributes::towards_server(own, entry.client(), entry.id);
+        Login { attributes, ..self.login.clone() }
     }
 
     /// The active master cannot be reached, or has no room: wait for a new table or a little while.
@@ -209,71 +224,13 @@ impl Relay {
             ConnectFailure::Unsupported(reason)
             | ConnectFailure::NotTrusted(reason)
             | ConnectFailure::Replaced(reason) => reason,
+            ConnectFailure::Interrupted => return Ok(Some(ClientError::Interrupted)),
         };
         let waited = self.wait(Some(RETRY)).await?;
-        Ok(waited.err().map(|()| ClientError::NotAccepted { server: server.name.clone(), reason }))
-    }
-
-    /// Waits for a new routing table, for as long as a statement may be held.
-    pub(super) async fn wait_for_routes(&mut self) -> Result<Result<(), ClientError>, SessionEnd> {
-        let waited = self.wait(None).await?;
-        Ok(waited.map_err(|()| {
-            let reason = match &self.shared.table().writer {
-                Writer::Held { reason, .. } => reason.to_string(),
-                Writer::Active(_) => "the active master refuses writes".to_owned(),
-            };
-            let waited =
-                self.current.held.as_ref().map_or(Duration::ZERO, |held| held.since.elapsed());
-            ClientError::HoldExpired { waited, reason }
+        Ok(waited.err().map(|unheeded| match unheeded {
+            Unheeded::Expired => ClientError::NotAccepted { server: server.name.clone(), reason },
+            Unheeded::Interrupted => ClientError::Interrupted,
         }))
-    }
-
-    /// Waits for a new routing table, or `pause`. The inner error says that the time of the hold is
-    /// over. A client that goes away meanwhile ends the session.
-    async fn wait(&mut self, pause: Option<Duration>) -> Result<Result<(), ()>, SessionEnd> {
-        let since = self.current.held.get_or_insert_with(|| Held::begin(&self.shared)).since;
-        self.entry.set_activity(Activity::Held);
-        let left = self.shared.hold.saturating_sub(since.elapsed());
-        if left.is_zero() {
-            return Ok(Err(()));
-        }
-        let mut routes = self.shared.routes();
-        if routes.borrow_and_update().generation != self.generation {
-            return Ok(Ok(()));
-        }
-        let patience = pause.unwrap_or(left).min(left);
-        tokio::select! {
-            changed = routes.changed() => {
-                if changed.is_err() {
-                    return Err(SessionEnd::Shutdown);
-                }
-            }
-            () = tokio::time::sleep(patience) => {
-                return Ok(if pause.is_some() { Ok(()) } else { Err(()) });
-            }
-            end = poll_fn(|cx| self.poll_end(cx)) => return Err(end),
-        }
-        Ok(Ok(()))
-    }
-
-    /// Resolves when the client goes away or the session is killed. What the client sends
-    /// meanwhile is kept, up to a bound; beyond it nobody looks.
-    fn poll_end(&mut self, cx: &mut std::task::Context<'_>) -> Poll<SessionEnd> {
-        self.entry.register(cx.waker());
-        if self.entry.is_killed() {
-            return Poll::Ready(SessionEnd::Killed);
-        }
-        if self.shared.is_shutting_down() {
-            return Poll::Ready(SessionEnd::Shutdown);
-        }
-        while self.request.bytes().len() < 2 * KEPT {
-            match self.poll_client(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(SessionEnd::ClientGone(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Pending
     }
 
     /// Makes a fresh login what the session is, and waits until the server has agreed to all of it.
@@ -339,7 +296,7 @@ impl Relay {
             Some(active) if active != backend.server => {
                 let server = backend.server;
                 self.backend = None;
-                self.entry.set_server(None);
+                self.entry.set_place(None);
                 self.lost(server)
             }
             // While nobody is active, whoever still has its server keeps it: it may come back.
@@ -367,7 +324,7 @@ impl Relay {
     /// Says goodbye to the server, so that it does not count the connection as broken off. It need
     /// not hear it, and must not where it would take it for the end of something else.
     pub(super) async fn release_backend(&mut self) {
-        self.entry.set_server(None);
+        self.entry.set_place(None);
         if let Some(mut backend) = self.backend.take()
             && !self.half_sent
         {
@@ -399,6 +356,8 @@ impl Relay {
         let learnt = learnt?;
         self.login.credential = learnt.credential;
         self.salt = learnt.salt;
+        self.entry.set_user(&change.user);
+        self.shared.registry.accepted(&self.entry, None);
         self.login.user = change.user;
         self.login.schema = change.schema;
         self.login.collation = change.collation.unwrap_or(self.login.collation);
@@ -420,6 +379,10 @@ pub(super) async fn answer_login(
     let login = &relay.login;
     let (payload, end) = match answer {
         Ok(mut ok) => {
+            if relay.backend.is_some() {
+                let voucher = relay.shared.voucher(login, relay.entry.client());
+                relay.shared.registry.accepted(&relay.entry, voucher);
+            }
             if let Credential::Password(password) = &login.credential {
                 relay.shared.remember_password(&login.user, password);
             }

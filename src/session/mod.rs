@@ -17,9 +17,11 @@
 
 mod answering;
 mod assignment;
+mod attributes;
 mod backend;
 mod client;
 mod client_error;
+mod closed;
 mod credential;
 mod current;
 mod dump;
@@ -28,7 +30,10 @@ mod end;
 mod front_door;
 mod functions;
 mod greeting;
+mod holding;
 mod idle;
+mod kill;
+mod killing;
 mod learning;
 mod login;
 mod loss;

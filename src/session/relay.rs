@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use super::backend::Backend;
 use super::client_error::ClientError;
+use super::closed::Closed;
 use super::current::{Current, Uncounted};
 use super::end::SessionEnd;
-use super::idle::Heard;
+use super::idle::{Gone, Heard};
 use super::login::Login;
 use super::pump::Pumped;
 use super::registry::{Activity, Entry};
@@ -56,6 +57,8 @@ pub(super) struct Relay {
     pub(super) unsettled: bool,
     /// How many logins to masters there were.
     pub(super) logins: u64,
+    /// Its last server closed the connection, perhaps on purpose.
+    pub(super) closed: Option<Box<Closed>>,
     /// The master that took an open transaction with it, which the client has not been told yet.
     pub(super) lost_transaction: Option<ServerId>,
     /// It was told, and what the client had sent by then is still to be told the same.
@@ -82,10 +85,14 @@ impl Relay {
     pub(super) async fn run(&mut self) -> SessionEnd {
         loop {
             self.entry.set_activity(Activity::Idle);
-            let front = match poll_fn(|cx| self.poll_command(cx)).await {
+            let front = match self.hear().await {
                 Heard::Command(front) => front,
                 Heard::ClientGone(error) => return SessionEnd::ClientGone(error),
-                Heard::BackendGone(kind, detail) => match self.lose_idle_backend(kind, detail) {
+                Heard::BackendGone(gone) => match self.lose_idle_backend(gone).await {
+                    Ok(()) => continue,
+                    Err(end) => return end,
+                },
+                Heard::Closed => match self.ask_why_closed().await {
                     Ok(()) => continue,
                     Err(end) => return end,
                 },
@@ -149,7 +156,15 @@ impl Relay {
     /// Carries a command that is kept until it is answered.
     async fn carry_whole(&mut self) -> Result<(), SessionEnd> {
         loop {
-            if self.lost_transaction.is_some() && self.tell_lost_transaction().await? {
+            if self.lost_transaction.is_some() {
+                if self.closed.is_some() {
+                    self.ask_why_closed().await?; // it may not have been a failover
+                }
+                if self.tell_lost_transaction().await? {
+                    return Ok(());
+                }
+            }
+            if self.current.kill.is_some() && self.kill_here().await? {
                 return Ok(());
             }
             if self.backend.is_none() && self.current.command == Command::StmtClose {
@@ -177,10 +192,12 @@ impl Relay {
             if self.names_tracking() {
                 self.give_back_tracking().await;
             }
+            if self.current.kill.is_some() && self.kill_there().await? {
+                return Ok(());
+            }
             if let Err(error) = self.send().await? {
                 if self.current.command.is_silent() {
-                    let kind = super::backend::kind_of(&error);
-                    self.lose_idle_backend(kind, error.to_string())?;
+                    self.lose_idle_backend(Gone::broken(&error)).await?;
                     continue;
                 }
                 match self.lost_in_flight(error, false).await? {

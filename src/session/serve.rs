@@ -66,7 +66,8 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         Ok(ends) => ends,
         Err(end) => return end,
     };
-    if shared.registry.len() > shared.max_connections {
+    let full = shared.registry.len() > shared.max_connections;
+    if full && !shared.registry.push_out_stranger(entry.id) {
         let error = ClientError::TooManyConnections(shared.max_connections);
         return refuse_early(&mut stream, &error).await;
     }
@@ -74,7 +75,11 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         Ok(identity) => identity,
         Err(error) => return refuse_early(&mut stream, &error).await,
     };
-    let heard = client::hear_login(stream, shared, &identity, entry.id).await;
+    let hearing = client::hear_login(stream, shared, &identity, entry.id);
+    let heard = tokio::select! {
+        heard = hearing => heard,
+        () = entry.killed() => Err(SessionEnd::PushedOut),
+    };
     let Heard { stream, ahead, seq, mut login, salt, shown, compression } = match heard {
         Ok(heard) => heard,
         Err(end) => return end,
@@ -83,7 +88,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         preface: proxied::preface(shared, ends),
         compression: shared.compression.servers,
     };
-    entry.set_user(&login.user);
+    shared.registry.introduce(entry, &login.user);
     let mut relay = Relay {
         shared: Arc::clone(shared),
         entry: Arc::clone(entry),
@@ -100,6 +105,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         generation: 0,
         unsettled: false,
         logins: 0,
+        closed: None,
         lost_transaction: None,
         pipelined_was_lost: false,
         half_sent: false,

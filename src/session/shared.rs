@@ -1,13 +1,17 @@
 //! What all sessions of the process share.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, watch};
 use zeroize::Zeroizing;
 
-use super::registry::Registry;
+use super::learning::random_salt;
+use super::login::Login;
+use super::registry::{Registry, Voucher};
 use crate::config::{Compress, ProxyProtocol};
 use crate::metrics::SessionMetrics;
 use crate::routing::RoutingTable;
@@ -45,6 +49,8 @@ pub struct Shared {
     /// Made when a client first asks for it: it takes a while.
     rsa_key: OnceCell<Option<Arc<RsaKey>>>,
     passwords: Mutex<Vec<KnownPassword>>,
+    /// Salts vouchers, which are of no use outside of this process.
+    voucher_salt: Salt,
     metrics: SessionMetrics,
 }
 
@@ -116,6 +122,7 @@ impl Shared {
             logins,
             rsa_key: OnceCell::new(),
             passwords: Mutex::new(Vec::new()),
+            voucher_salt: random_salt(),
             metrics,
         }
     }
@@ -229,6 +236,19 @@ impl Shared {
             }
         };
         self.rsa_key.get_or_init(make).await.clone()
+    }
+
+    /// What makes a login the same as another: its user, its host and its secret. `None` for a secret
+    /// that is wrong, or that no two logins can be compared by.
+    pub(super) fn voucher(&self, login: &Login, peer: Option<SocketAddr>) -> Option<Voucher> {
+        let token = login.credential.proof(&self.voucher_salt)?;
+        let host = peer.map(|peer| peer.ip().to_string()).unwrap_or_default();
+        let mut digest = Context::new(&SHA256);
+        for part in [&self.voucher_salt[..], &login.user, host.as_bytes(), &token] {
+            digest.update(&(part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        digest.finish().as_ref().try_into().ok()
     }
 
     fn passwords(&self) -> std::sync::MutexGuard<'_, Vec<KnownPassword>> {

@@ -57,6 +57,8 @@ pub(crate) enum Verb {
     Xa,
     /// CALL.
     Call,
+    /// KILL.
+    Kill,
     /// ALTER, CREATE, DROP and their like: refused whole, or carried out whole.
     Definition,
     /// SET STATEMENT ... FOR: sets variables for one statement.
@@ -118,7 +120,7 @@ impl Statement {
         let verb = match first {
             // A version decides whether the server reads this word at all.
             Token::Word(word) if tokens.conditional => match verb_of(word, tokens.clone()) {
-                verb @ (Verb::Set | Verb::Use) => verb,
+                verb @ (Verb::Set | Verb::Use | Verb::Kill) => verb,
                 _ => Verb::Other,
             },
             Token::Word(word) => verb_of(word, tokens.clone()),
@@ -198,6 +200,7 @@ impl Statement {
             | Verb::Use
             | Verb::Handler
             | Verb::Prepare
+            | Verb::Kill
             | Verb::Deallocate => false,
             // SET autocommit = 1 commits.
             _ => true,
@@ -289,6 +292,7 @@ fn verb_of(first: &[u8], mut rest: Tokens<'_>) -> Verb {
         k if k.is("HANDLER") => Verb::Handler,
         k if k.is("XA") => Verb::Xa,
         k if k.is("CALL") => Verb::Call,
+        k if k.is("KILL") => Verb::Kill,
         _ => Verb::Other,
     }
 }

@@ -99,7 +99,7 @@ impl Relay {
     /// The server went before it had the whole command: it was not executed.
     async fn not_delivered(&mut self) -> Result<(), SessionEnd> {
         let Some(backend) = self.backend.take() else { return Ok(()) };
-        self.entry.set_server(None);
+        self.entry.set_place(None);
         let kind = crate::topology::UnreachableKind::Reset;
         self.shared.report(backend.server, kind, "closed while a command was sent".into());
         let from = self.shared.table().servers.name(backend.server).to_owned();

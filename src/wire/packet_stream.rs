@@ -31,20 +31,29 @@ pub struct PacketStream<S> {
     ahead: Vec<u8>,
     /// The sequence number of the next packet to be written.
     seq: u8,
+    /// The longest payload that is taken.
+    longest: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
-    /// The longest packet that a handshake may have.
+    /// The longest packet that is taken from a server, and of Tandem's own statements.
     pub const MAX_PACKET: usize = 1 << 20;
 
     /// Starts on a fresh connection.
     pub fn new(stream: S) -> Self {
-        Self { stream, ahead: Vec::new(), seq: 0 }
+        Self::resume(stream, Vec::new())
     }
 
     /// Goes on with a connection that something was read from already.
     pub fn resume(stream: S, ahead: Vec<u8>) -> Self {
-        Self { stream, ahead, seq: 0 }
+        Self { stream, ahead, seq: 0, longest: Self::MAX_PACKET }
+    }
+
+    /// Takes no payload longer than `longest`, which is what somebody may make us keep who has not
+    /// said who he is.
+    #[must_use]
+    pub fn with_longest(self, longest: usize) -> Self {
+        Self { longest, ..self }
     }
 
     /// The stream underneath.
@@ -90,12 +99,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
     /// Reads a packet's payload.
     ///
     /// # Errors
-    /// When the connection breaks, or the packet is longer than [`Self::MAX_PACKET`].
+    /// When the connection breaks, or the packet is longer than it may be.
     pub async fn read(&mut self) -> Result<Vec<u8>, StreamError> {
         loop {
             if let Some(header) = Header::read(&self.ahead) {
-                if header.len > Self::MAX_PACKET {
-                    return Err(Malformed("a packet of a handshake is longer than 1 MiB").into());
+                if header.len > self.longest {
+                    return Err(Malformed("a packet of a handshake is too long").into());
                 }
                 if self.ahead.len() >= header.total() {
                     self.seq = header.seq.wrapping_add(1);

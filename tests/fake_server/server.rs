@@ -31,13 +31,16 @@ pub struct FakeConnection {
     pub tracked: u32,
     /// How tracking is set here: the list of variables, and changes of state.
     pub tracking: (&'static str, bool),
+    /// How often it asked since when the server has been up: for a long time.
+    pub asked_uptime: u32,
 }
 
 impl FakeConnection {
     pub(super) fn new(stream: TcpStream, thread_id: u32) -> Self {
         stream.set_nodelay(true).expect("set");
         let packets = PacketStream::new(Stream::Tcp(stream));
-        Self { packets, thread_id, login: None, tracked: 0, tracking: ("*", true) }
+        let tracking = ("*", true);
+        Self { packets, thread_id, login: None, tracked: 0, tracking, asked_uptime: 0 }
     }
 
     /// Greets and hears the login, and leaves the answer to the test.
@@ -69,12 +72,25 @@ impl FakeConnection {
                 self.tell_tracking(b"").await;
                 continue;
             }
-            if !sql(&payload).starts_with(TRACK) {
+            if !self.is_the_proxys_own(&payload).await {
                 return payload;
             }
+        }
+    }
+
+    /// Answers what the proxy asks for itself.
+    async fn is_the_proxys_own(&mut self, payload: &[u8]) -> bool {
+        if sql(payload).starts_with(TRACK) {
             self.tracked += 1;
             self.say(&packets::ok(packets::AUTOCOMMIT)).await;
+        } else if payload == [9] && self.tracked == 0 {
+            // Before anything else; later it is a client's.
+            self.asked_uptime += 1;
+            self.say(b"Uptime: 1000000  Threads: 1  Questions: 1").await;
+        } else {
+            return false;
         }
+        true
     }
 
     /// Says how tracking is set, and the text values of what else was asked for.
@@ -159,6 +175,7 @@ impl FakeConnection {
         loop {
             match within("the end at the server", self.packets.read()).await {
                 Ok(payload) if payload == [1] => {}
+                Ok(payload) if self.is_the_proxys_own(&payload).await => {}
                 Ok(payload) => panic!("a command instead of an end: {payload:?}"),
                 Err(_) => return,
             }

@@ -385,7 +385,9 @@ async fn a_read_that_a_server_answers_by_closing_is_not_run_there_again() {
     client.query("SELECT 1").await;
     m1.expect_query("SELECT 1").await;
     m1.close().await;
-    let _again = stage.accept(0).await;
+    let mut again = stage.accept(0).await;
+    again.await_release().await;
+    assert_eq!(again.asked_uptime, 1);
     client.expect_close().await;
 }
 

@@ -5,6 +5,7 @@
 mod fake_server;
 
 mod in_flight;
+mod killing;
 mod logins;
 mod moving;
 mod responses;

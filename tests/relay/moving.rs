@@ -215,30 +215,67 @@ async fn what_cannot_be_moved_closes_an_idle_session_and_is_named_to_a_waiting_o
     }
 }
 
-#[tokio::test]
-async fn a_server_that_speaks_unasked_is_left() {
-    // By itself, and in one breath with the answer before.
+/// By itself, and in one breath with the answer before.
+async fn speak_unasked(together: bool) -> (Stage, crate::fake_server::RawClient, Vec<u8>) {
     let farewell = err(4031, "HY000", "The client was disconnected by the server");
+    let mut stage = Stage::new().await;
+    let (mut client, mut m1) = stage.session().await;
+    client.query("SELECT 1").await;
+    m1.expect_query("SELECT 1").await;
+    let mut bytes = crate::fake_server::packets::numbered(1, &[ok(AUTOCOMMIT)]);
+    let unasked = crate::fake_server::packets::numbered(0, std::slice::from_ref(&farewell));
+    if together {
+        bytes.extend_from_slice(&unasked);
+    }
+    m1.send(&bytes).await;
+    client.expect_ok().await;
+    if !together {
+        m1.send(&unasked).await;
+    }
+    (stage, client, unasked)
+}
+
+#[tokio::test]
+async fn a_server_that_restarted_and_said_so_is_asked_again() {
     for together in [false, true] {
-        let mut stage = Stage::new().await;
-        let (mut client, mut m1) = stage.session().await;
-        client.query("SELECT 1").await;
-        m1.expect_query("SELECT 1").await;
-        let mut bytes = crate::fake_server::packets::numbered(1, &[ok(AUTOCOMMIT)]);
-        let unasked = crate::fake_server::packets::numbered(0, std::slice::from_ref(&farewell));
-        if together {
-            bytes.extend_from_slice(&unasked);
-        }
-        m1.send(&bytes).await;
-        client.expect_ok().await;
-        if !together {
-            m1.send(&unasked).await;
-        }
+        let (mut stage, mut client, _) = speak_unasked(together).await;
+        stage.restart_numbering();
         let mut again = stage.accept_after(&mut client, "INSERT INTO t VALUES (1)").await;
         again.expect_query("INSERT INTO t VALUES (1)").await;
         again.say(&ok(AUTOCOMMIT)).await;
         client.expect_ok().await;
     }
+}
+
+#[tokio::test]
+async fn a_session_that_its_server_ended_ends_with_the_servers_words() {
+    for (together, waits) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (mut stage, mut client, words) = speak_unasked(together).await;
+        if waits {
+            client.query("INSERT INTO t VALUES (1)").await;
+        }
+        // It is asked within a second, or with the next command.
+        let mut again = stage.accept(0).await;
+        again.await_release().await;
+        assert_eq!(again.asked_uptime, 1);
+        assert_eq!(client.bytes(words.len()).await, words);
+        client.expect_close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_whose_session_was_ended_is_not_called_a_failover() {
+    let mut stage = Stage::new().await;
+    let (mut client, mut m1) = stage.session().await;
+    client.query("BEGIN").await;
+    m1.expect_query("BEGIN").await;
+    m1.say(&ok(IN_TRANSACTION | AUTOCOMMIT)).await;
+    client.expect_ok().await;
+    m1.close().await;
+    client.query("COMMIT").await;
+    let mut again = stage.accept(0).await;
+    again.await_release().await;
+    client.expect_close().await;
 }
 
 #[tokio::test]
