@@ -196,13 +196,15 @@ impl<'a> Reader<'a> {
     /// A file; an empty text is none.
     fn path(&mut self, key: &str) -> Option<PathBuf> {
         let written = self.read(key, String::new(), text);
-        (!written.is_empty()).then(|| self.from_its_directory(key, written))
+        (!written.is_empty()).then(|| self.beside_the_file(key, written))
     }
 
     /// A file that is named in `proxy.toml` is looked for from there, wherever Tandem was started.
-    fn from_its_directory(&self, key: &str, written: String) -> PathBuf {
+    fn beside_the_file(&self, key: &str, written: String) -> PathBuf {
         match self.merged.place(key, key) {
-            Place::File { path, .. } => path.parent().unwrap_or(Path::new("")).join(written),
+            Place::File { path, .. } => {
+                path.parent().unwrap_or_else(|| Path::new("")).join(written)
+            }
             Place::Default | Place::Variable(_) => PathBuf::from(written),
         }
     }
@@ -223,7 +225,7 @@ impl<'a> Reader<'a> {
             }
             (Some(secret), None) => Secret::new(secret),
             (None, Some(file)) => {
-                let path = self.from_its_directory(&file_key, file);
+                let path = self.beside_the_file(&file_key, file);
                 self.secret_file(&file_key, path)
             }
             (None, None) => Secret::default(),

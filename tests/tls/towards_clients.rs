@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::*;
 use tandem::app::App;
-use tandem::config::{ClientCertificates, Tls, TlsMode};
+use tandem::config::{ClientCertificates, Secret, Tls, TlsMode};
 use tandem::sandbox::{SandboxOptions, ServerBinaries};
 use tandem::topology::ServerAddress;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -162,8 +162,13 @@ async fn mariadb_11_trusts_a_certificate_that_nobody_signed() {
     // Not 127.0.0.1, where this client checks nothing.
     let host = "127.0.0.2";
     let listen = ServerAddress::Tcp { host: host.to_owned(), port: 0 };
-    let stack =
-        Stack::start_with(SandboxOptions::default(), |config| config.listen = vec![listen]).await;
+    let stack = Stack::start_with(SandboxOptions::default(), |config| {
+        config.listen = vec![listen.clone()];
+        config.admin.console = Some(listen);
+        // Without a password this client would not look either.
+        config.admin.password = Secret::new("admin".to_owned());
+    })
+    .await;
     let port = stack.port();
     let client =
         |tls: &[&str], sql: &str| run(asking(in_root(&root, "mariadb"), host, port, tls, sql));
@@ -173,6 +178,18 @@ async fn mariadb_11_trusts_a_certificate_that_nobody_signed() {
     assert!(!said.fine && said.text.contains("Access denied"), "{said:?}");
     let said = client(&["--skip-ssl"], "SELECT 'plain'").await;
     assert!(said.fine, "{said:?}");
+
+    // The console shows the same certificate and cannot prove it: its plugin has no such hash. So
+    // this client does look.
+    let console = port_of(stack.app.console());
+    let admin = |tls: &str| {
+        let tls = ["-uadmin", "--password=admin", tls];
+        run(asking(in_root(&root, "mariadb"), host, console, &tls, "SHOW MASTERS"))
+    };
+    let said = admin("--ssl").await;
+    assert!(!said.fine && said.text.contains("ertificate"), "{said:?}");
+    let said = admin("--disable-ssl-verify-server-cert").await;
+    assert!(said.fine && said.text.contains("m1"), "{said:?}");
 }
 
 #[tokio::test]
@@ -188,7 +205,7 @@ async fn mysql_9_over_tls() {
         |tls: &[&str], sql: &str| run(asking(in_root(&root, "mysql"), "127.0.0.1", port, tls, sql));
     // No key to ask for: what the client sends in clear, nobody can read.
     for mode in ["--ssl-mode=REQUIRED", "--ssl-mode=PREFERRED"] {
-        let said = client(&[mode], "\\s").await;
+        let said = client(&[mode, "--commands"], "\\s").await;
         assert!(said.fine && said.text.contains(CIPHER), "{mode}: {said:?}");
     }
     // The server makes its own certificate: the other hop is encrypted too.
