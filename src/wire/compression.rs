@@ -21,6 +21,7 @@ use std::cell::RefCell;
 
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder, Operation as _};
+use zstd::zstd_safe::ResetDirective;
 
 use super::capabilities::Capabilities;
 use super::codec::Malformed;
@@ -130,6 +131,9 @@ impl Packer {
                 let level = i32::from(level).clamp(1, HIGHEST_LEVEL);
                 let zstd = match &mut self.zstd {
                     Some(zstd) => {
+                        // A piece that did not fit has left it in the middle of a frame, where it
+                        // takes no level.
+                        zstd.context_mut().reset(ResetDirective::SessionOnly).ok()?;
                         zstd.set_compression_level(level).ok()?;
                         zstd
                     }
