@@ -31,6 +31,8 @@ impl StatusFlags {
     pub const CURSOR_EXISTS: Self = Self(0x0040);
     /// The cursor has delivered its last row.
     pub const LAST_ROW_SENT: Self = Self(0x0080);
+    /// The result is the OUT parameters of a procedure.
+    pub const OUT_PARAMETERS: Self = Self(0x1000);
     /// Session state follows in the OK packet.
     pub const SESSION_STATE_CHANGED: Self = Self(0x4000);
 

@@ -99,6 +99,10 @@ pub struct ResponseTracker {
     state: State,
     preparing: bool,
     with_cursor: bool,
+    /// The result is the OUT parameters of a procedure, and another one follows. The EOF behind the
+    /// definitions says so; MySQL's behind the row does not (MySQL source, `Protocol_binary::
+    /// send_parameters`; tried on 9.7).
+    out_parameters: bool,
     deprecate_eof: bool,
     /// The column count is followed by a byte that says whether the definitions are: with MariaDB's
     /// CACHE_METADATA, and with MySQL's OPTIONAL_RESULTSET_METADATA (whose documentation has the two
@@ -123,6 +127,7 @@ impl ResponseTracker {
             state: State::Done,
             preparing: false,
             with_cursor: false,
+            out_parameters: false,
             deprecate_eof: capabilities.has(Capabilities::DEPRECATE_EOF),
             metadata_told: capabilities.has(Capabilities::CACHE_METADATA)
                 || capabilities.has(Capabilities::OPTIONAL_RESULTSET_METADATA),
@@ -139,6 +144,7 @@ impl ResponseTracker {
     pub fn start(&mut self, command: Command, cursor: bool) {
         self.preparing = command == Command::StmtPrepare;
         self.with_cursor = cursor;
+        self.out_parameters = false;
         self.seq = 0;
         self.state = match command {
             command if command.is_silent() => State::Done,
@@ -377,6 +383,8 @@ impl ResponseTracker {
             return Err(Malformed("no EOF behind the column definitions"));
         }
         let told = self.read_status(payload)?;
+        self.out_parameters = self.status.has(StatusFlags::OUT_PARAMETERS)
+            && self.status.has(StatusFlags::MORE_RESULTS);
         let opened = self.with_cursor && self.status.has(StatusFlags::CURSOR_EXISTS);
         self.state = if opened { State::Done } else { State::Rows };
         Ok(told)
@@ -385,8 +393,9 @@ impl ResponseTracker {
     /// An OK or EOF that ends a result.
     fn read_end(&mut self, payload: &[u8]) -> Result<Told, Malformed> {
         let told = self.read_status(payload)?;
-        self.state =
-            if self.status.has(StatusFlags::MORE_RESULTS) { State::First } else { State::Done };
+        let more =
+            self.status.has(StatusFlags::MORE_RESULTS) || std::mem::take(&mut self.out_parameters);
+        self.state = if more { State::First } else { State::Done };
         Ok(told)
     }
 

@@ -215,6 +215,23 @@ fn metadata_may_be_left_out_by_mariadb() {
 }
 
 #[test]
+fn behind_out_parameters_comes_an_ok_whatever_their_end_says() {
+    for end in [0x02, 0x0A] {
+        let bytes = Script::new()
+            .packet(&[1])
+            .packet(DEFINITION)
+            .eof(false, 0x100A)
+            .packet(b"\x00\x00\x01")
+            .eof(false, end)
+            .ok(2)
+            .bytes;
+        let mut tracker = ResponseTracker::new(capabilities(false));
+        tracker.start(Command::StmtExecute, false);
+        assert_eq!(statuses(&follow(&mut tracker, &bytes, &[7])), [0x100A, end, 2]);
+    }
+}
+
+#[test]
 fn metadata_may_be_left_out_by_mysql() {
     for deprecate in [false, true] {
         let mut both = Capabilities::OPTIONAL_RESULTSET_METADATA;

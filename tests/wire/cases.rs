@@ -284,7 +284,7 @@ fn results() -> Vec<Case> {
                 query("CALL wire_p(1, @b, @c)"),
                 query("SELECT @b, @c"),
                 prepare("CALL wire_p(?, ?, ?)"),
-                execute(vec![Execution::number(4), (6, None), Execution::text("in")]),
+                execute(vec![Execution::number(4), (8, None), Execution::text("in")]),
                 Step::Statement(0x1a, Vec::new()),
                 close(),
                 query("DROP PROCEDURE wire_p"),

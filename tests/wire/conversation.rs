@@ -174,7 +174,11 @@ impl Conversation {
             }
         }
         self.forget_number(&mut all);
-        assert!(self.client.has_heard_nothing(), "more than an answer to {step:?}");
+        if !self.client.has_heard_nothing() {
+            let rest = self.client.some().await;
+            let (answer, rest) = (all.escape_ascii(), rest.escape_ascii());
+            panic!("more than an answer to {step:?}: {answer} and {rest}");
+        }
         all
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use tandem::sandbox::SandboxOptions;
 use tandem::wire::{Capabilities, Header, OkPacket};
 
 use crate::cases::{Case, Variant, cases, variants};
@@ -11,7 +12,9 @@ use crate::support::Stack;
 
 #[tokio::test]
 async fn packets_are_those_of_a_direct_connection() {
-    let stack = Stack::start().await;
+    // A machine under load is no reason to move a session in the middle of a comparison.
+    let steady = |config: &mut tandem::config::Config| config.failover.automatic = false;
+    let stack = Stack::start_with(SandboxOptions::default(), steady).await;
     make_account(&stack).await;
     let active = stack.app.handles().routes.borrow().active().expect("somebody is active").index();
     let (server, proxy) = (stack.sandbox.server(active).port(), stack.port());
@@ -47,6 +50,7 @@ async fn compare(
     let mut answers = [Vec::new(), Vec::new()];
     for (answers, conversation) in answers.iter_mut().zip([direct, proxied]) {
         for step in &case.steps {
+            record(case, step);
             answers.push(conversation.run(step).await);
         }
     }
@@ -61,6 +65,14 @@ async fn compare(
         let step: String = format!("{step:?}").chars().take(300).collect();
         different.map(|different| format!("{step}: {different}"))
     })
+}
+
+/// With `TANDEM_WIRE_RECORD` set, what is said: to see with which step a connection went.
+fn record(case: &Case, step: &Step) {
+    if std::env::var_os("TANDEM_WIRE_RECORD").is_some() {
+        let step: String = format!("{step:?}").chars().take(300).collect();
+        let _ = writeln!(std::io::stderr(), "{}: {step}", case.name);
+    }
 }
 
 /// Whether both are one OK packet, equal but for the order in which it tells of changes: MariaDB's
