@@ -266,7 +266,8 @@ mod tests {
         assert_eq!(stream.unsent.len(), 7 + 34 - 10);
         let mut heard = vec![0; 41];
         let (flushed, read) = tokio::join!(stream.flush(), far.read_exact(&mut heard));
-        flushed.and(read.map(|_| ())).expect("sent");
+        flushed.expect("sent");
+        read.expect("heard");
         assert_eq!(heard[7..], packet);
         assert_eq!((stream.unsent.capacity(), stream.ahead.capacity()), (0, 0));
     }
