@@ -31,8 +31,8 @@ pub use place::{Origins, Place};
 pub use render::{Setting, render, settings};
 pub use secret::Secret;
 pub use sections::{
-    Admin, ClientCertificates, Compress, Config, Failover, Fencing, Limits, Log, LogFormat, Monitor,
-    ProxyProtocol, ServerTls, ServerTlsMode, Tls, TlsMode,
+    Admin, ClientCertificates, Compress, Config, Failover, Fencing, Limits, Log, LogFormat,
+    Monitor, ProxyProtocol, ServerTls, ServerTlsMode, Tls, TlsMode,
 };
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use super::backend::ConnectFailure;
 use super::credential::{CACHING_SHA2, Credential};
 use super::login::Login;
 use crate::wire::{
-    AuthSwitch, Capabilities, Compression, ErrorPacket, Greeting, HandshakeResponse, PacketStream, Salt, Stream,
-    encrypt_with_pem,
+    AuthSwitch, Capabilities, Compression, ErrorPacket, Greeting, HandshakeResponse, PacketStream,
+    Salt, Stream, encrypt_with_pem,
 };
 
 /// Answers the greeting and everything that follows, until the OK, whose payload is returned.

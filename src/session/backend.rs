@@ -12,8 +12,8 @@ use super::tracking::Question;
 use crate::tls::{MasterTls, TlsFailure};
 use crate::topology::{Server, ServerAddress, ServerId, UnreachableKind};
 use crate::wire::{
-    Capabilities, Greeting, HandshakeResponse, OkPacket, PacketStream, Peer,
-    StatusFlags, Stream, StreamError,
+    Capabilities, Greeting, HandshakeResponse, OkPacket, PacketStream, Peer, StatusFlags, Stream,
+    StreamError,
 };
 
 /// A connection to a master.

@@ -11,8 +11,8 @@ use super::login::{Login, Towards};
 use super::shared::Shared;
 use crate::topology::Identity;
 use crate::wire::{
-    Capabilities, Compression, Greeting, HandshakeResponse, PacketStream, Salt, StatusFlags, Stream,
-    StreamError,
+    Capabilities, Compression, Greeting, HandshakeResponse, PacketStream, Salt, StatusFlags,
+    Stream, StreamError,
 };
 
 /// No server has longer names: MariaDB's have 128 characters, MySQL's 32.

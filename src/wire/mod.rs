@@ -45,8 +45,8 @@ pub use error_packet::{ErrorPacket, SqlState};
 pub use greeting::Greeting;
 pub use handshake_response::{AuthSwitch, ChangeUser, HandshakeResponse};
 pub use ok_packet::{
-    OkPacket, SessionChange, SessionChanges, StatusFlags, retain_session_state, strip_session_state,
-    with_certificate_proof,
+    OkPacket, SessionChange, SessionChanges, StatusFlags, retain_session_state,
+    strip_session_state, with_certificate_proof,
 };
 pub use packet::{Header, MAX_PAYLOAD, put_packet};
 pub use packet_stream::{PacketStream, StreamError};

@@ -34,6 +34,7 @@ async fn attributes(port: u16, own: Option<&[(&str, &str)]>) -> String {
         schema: None,
         plugin: Some(greeting.plugin.clone()),
         attributes,
+        zstd_level: None,
     };
     client.reply(&response.to_payload()).await;
     loop {

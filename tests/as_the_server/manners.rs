@@ -145,6 +145,7 @@ async fn a_password_that_is_not_encrypted_as_it_must_be_is_refused() {
             schema: None,
             plugin: Some("caching_sha2_password".into()),
             attributes: Vec::new(),
+            zstd_level: None,
         };
         client.reply(&response.to_payload()).await;
         assert_eq!(client.packet().await, [1, 4], "{what}");

@@ -91,6 +91,7 @@ impl Conversation {
             schema: Some(b"app".to_vec()),
             plugin: Some(greeting.plugin),
             attributes: Vec::new(),
+            zstd_level: None,
         };
         client.reply(&response.to_payload()).await;
         let mut welcome = client.packet().await;
