@@ -237,6 +237,7 @@ impl Stage {
         let name = |server: &ServerId| self.servers.name(*server);
         match order {
             Order::Fence { server } => format!("fence {}", name(server)),
+            Order::FreeApplier { server } => format!("free the applier of {}", name(server)),
             Order::CatchUp { server, timeout } => {
                 format!(
                     "{} catches up within {}",

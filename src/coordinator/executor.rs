@@ -120,12 +120,11 @@ impl SqlExecutor {
                 let switch = fence(&mut connection, name, around.peers_answer).await?;
                 self.remember(*server, switch);
             }
+            Order::FreeApplier { server } => {
+                self.free_applier(&mut connection, *server, around.peers_answer).await?;
+            }
             Order::CatchUp { server, timeout } => {
-                let name = servers.name(*server);
-                let released = release_applier(&mut connection, name, around.peers_answer).await;
-                let switch =
-                    released.map_err(|error| failure(error, &connection, Privilege::SemiSync))?;
-                self.remember(*server, switch);
+                self.free_applier(&mut connection, *server, around.peers_answer).await?;
                 catch_up(&mut connection, *timeout).await?;
             }
             Order::StopReceiving { server, source } => {
@@ -158,6 +157,19 @@ impl SqlExecutor {
         Ok((OrderResult::Done, connection))
     }
 
+    async fn free_applier(
+        &self,
+        connection: &mut Connection,
+        server: ServerId,
+        peers_answer: bool,
+    ) -> Result<(), OrderFailure> {
+        let name = self.connections.servers().name(server);
+        let released = release_applier(connection, name, peers_answer).await;
+        let switch = released.map_err(|error| failure(error, connection, Privilege::SemiSync))?;
+        self.remember(server, switch);
+        Ok(())
+    }
+
     fn remember(&self, server: ServerId, switch: Option<Switch>) {
         if let Some(switch) = switch {
             self.asynchronous().insert(server, switch);
@@ -171,7 +183,7 @@ impl SqlExecutor {
 
 fn bound(order: &Order) -> Duration {
     match order {
-        Order::Fence { .. } => FENCE_WITHIN,
+        Order::Fence { .. } | Order::FreeApplier { .. } => FENCE_WITHIN,
         Order::CatchUp { timeout, .. } => *timeout + CATCH_UP_GRACE,
         Order::StopReceiving { .. } | Order::StartReceiving { .. } => RECEIVING_WITHIN,
         Order::Promote { .. } | Order::Open { .. } => PROMOTE_WITHIN,

@@ -40,6 +40,13 @@ pub enum Order {
         /// Whom.
         server: ServerId,
     },
+    /// Let the applier's commits not wait for a master that does not answer. With semi-synchronous
+    /// replication both ways they do (they are passed on), so that a standby stands still from the
+    /// moment its master freezes. It loses nothing: what it executes comes from that master.
+    FreeApplier {
+        /// Whose applier.
+        server: ServerId,
+    },
     /// Wait until the applier has executed everything that was received.
     CatchUp {
         /// Whose applier.
@@ -88,6 +95,7 @@ impl Order {
     pub fn server(&self) -> ServerId {
         match self {
             Self::Fence { server }
+            | Self::FreeApplier { server }
             | Self::CatchUp { server, .. }
             | Self::StopReceiving { server, .. }
             | Self::StartReceiving { server, .. }

@@ -1,8 +1,11 @@
 //! Suspect: something speaks against the active master. It is probed without pause until it answers
-//! or has failed `fall` times; until then nothing is published.
+//! or has failed `fall` times; until then nothing is published. One thing is done already, because
+//! it costs nothing if the suspicion was wrong: the standbys may execute what they have received
+//! without waiting for a master that is silent.
 
 use std::time::Instant;
 
+use super::action::Order;
 use super::assessment::Verdict;
 use super::context::Context;
 use super::phase::{Input, Phase, decide};
@@ -15,6 +18,8 @@ pub(super) struct Suspect {
     since: Instant,
     /// The probe that was asked for must have ended by now.
     pub(super) until: Instant,
+    /// The standbys' appliers do not wait for it any more.
+    freed: bool,
 }
 
 impl Suspect {
@@ -31,7 +36,25 @@ impl Suspect {
         }
         cx.because(reason, Some(active));
         cx.ask_probe(active);
-        Phase::Suspect(Self { active, since: cx.now, until: Self::patience(cx) })
+        let mut phase = Self { active, since: cx.now, until: Self::patience(cx), freed: false };
+        phase.free_appliers(cx);
+        Phase::Suspect(phase)
+    }
+
+    /// Once a suspicion, when the active was silent to a probe. (A master that refuses is not waited
+    /// for, and the takeover itself does the same.)
+    fn free_appliers(&mut self, cx: &mut Context) {
+        let Verdict::Suspect(evidence) = cx.verdict(self.active) else {
+            return;
+        };
+        if evidence.kind != UnreachableKind::Silent || std::mem::replace(&mut self.freed, true) {
+            return;
+        }
+        for standby in cx.masters() {
+            if standby != self.active && matches!(cx.verdict(standby), Verdict::Alive) {
+                cx.run(Order::FreeApplier { server: standby });
+            }
+        }
     }
 
     fn patience(cx: &Context) -> Instant {
@@ -63,6 +86,7 @@ impl Suspect {
                         _ => cx.ask_probe_soon(self.active),
                     }
                     self.until = Self::patience(cx);
+                    self.free_appliers(cx);
                 }
             }
         }

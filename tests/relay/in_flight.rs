@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tandem::topology::Source;
+
 use crate::fake_server::packets::{
     self, AUTOCOMMIT, IN_TRANSACTION, MORE_RESULTS, eof, err, ok, read_only, result,
 };
@@ -90,6 +92,26 @@ async fn a_write_without_an_answer_is_unknown_and_never_sent_again() {
             assert!(stage.is_unvisited(1));
         }
     }
+}
+
+/// A frozen master: its clients have waited as long as the probes have, and are told at once. The
+/// clock is the test's, so that this counts ticks and not seconds.
+#[tokio::test]
+async fn a_write_to_a_master_that_was_silent_is_given_up_with_the_table() {
+    let mut stage = Stage::new().await;
+    let (mut client, mut m1) = stage.session().await;
+    client.query("INSERT INTO t VALUES (1)").await;
+    m1.expect_query("INSERT INTO t VALUES (1)").await;
+    tokio::time::pause();
+    let report = stage.observations.recv().await.expect("a report of the silence");
+    assert_eq!(report.source, Source::Session);
+    tokio::time::advance(Duration::from_millis(500)).await; // five more ticks
+    let replaced = tokio::time::Instant::now();
+    stage.activate(1);
+    let text = client.expect_error(LOST).await;
+    assert!(text.starts_with("Outcome unknown: m1"), "{text}");
+    let waited = replaced.elapsed();
+    assert!(waited < Duration::from_secs(1), "waited another {waited:?} for a silent master");
 }
 
 #[tokio::test]

@@ -132,6 +132,7 @@ impl World {
                 self.cluster.servers[server].read_only = true;
                 OrderResult::Done
             }
+            Order::FreeApplier { .. } => OrderResult::Done,
             Order::CatchUp { timeout, .. } => {
                 let state = &self.cluster.servers[server];
                 let goal = *self.proxies[proxy].goals[server].get_or_insert(state.received);
