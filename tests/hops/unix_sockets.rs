@@ -43,7 +43,7 @@ async fn a_client_and_its_masters_by_socket() {
         client.query_first("SELECT USER(), @@server_id").await.expect("asked");
     assert_eq!(row, Some(("app@localhost".into(), 1)));
     let session = &stack.app.handles().sessions.registry.list()[0];
-    assert_eq!((session.user(), session.client()), ("app", None));
+    assert_eq!((&*session.user(), session.client()), ("app", None));
 
     let mut command = Command::new("mariadb");
     command.args(["--no-defaults", "--protocol=SOCKET", "-uapp", "-papp", "-N", "app"]);
