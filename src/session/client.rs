@@ -43,6 +43,7 @@ pub(super) async fn hear_login(
             max_packet: response.max_packet,
             schema: response.schema,
             attributes: response.attributes,
+            salt,
         })
     };
     let timeout = shared.connect_timeout;
@@ -56,18 +57,19 @@ pub(super) async fn hear_login(
     }
 }
 
-/// Learns what logs `user` in after COM_CHANGE_USER: its token is for a salt of the past, so that
-/// the client is asked anew.
+/// Learns what logs `user` in after COM_CHANGE_USER. The client is asked anew, with the connection's
+/// own `salt`: libmariadb's native plugin answers that one, whatever it is sent
+/// (plugins/auth/my_auth.c, `native_password_auth_client`), and servers reuse it, too.
 pub(super) async fn learn_anew(
     packets: &mut PacketStream<&mut Stream>,
     shared: &Shared,
     user: &[u8],
     flavor: Flavor,
+    salt: Salt,
 ) -> Result<Credential, SessionEnd> {
     let asking = async {
         let accounts = accounts_of(shared, user).await?;
         let plugin = preferred_plugin(&accounts, default_plugin(flavor));
-        let salt = random_salt();
         let token = switch(packets, plugin, salt).await?;
         let answer = Answer { plugin: plugin.to_owned(), token: &token, salt };
         learn_from(packets, shared, user, &accounts, answer).await
@@ -223,7 +225,7 @@ async fn learn(
     if wanted == first.plugin {
         return learn_from(packets, shared, user, &accounts, first).await;
     }
-    let salt = random_salt();
+    let salt = first.salt;
     let token = switch(packets, wanted, salt).await?;
     let answer = Answer { plugin: wanted.to_owned(), token: &token, salt };
     learn_from(packets, shared, user, &accounts, answer).await

@@ -67,6 +67,7 @@ impl Relay {
             }
             Command::ResetConnection => {
                 self.state.reset();
+                self.login.forget_ignore_space();
                 if let Some(backend) = self.backend.as_mut() {
                     super::migration::ask_for_tracking(backend);
                 }

@@ -1,7 +1,7 @@
 //! What a client logged in with, kept so that the session can log in again elsewhere.
 
 use super::credential::Credential;
-use crate::wire::Capabilities;
+use crate::wire::{Capabilities, Salt};
 
 /// Everything that a login to a master is made of.
 #[derive(Clone, Debug)]
@@ -20,4 +20,15 @@ pub(super) struct Login {
     pub(super) schema: Option<Vec<u8>>,
     /// The connection attributes, as they came.
     pub(super) attributes: Vec<u8>,
+    /// What the client was greeted with: its answers are to this salt as long as it is connected.
+    pub(super) salt: Salt,
+}
+
+impl Login {
+    /// The session begins anew on the same connection. Servers look at `IGNORE_SPACE` in the first
+    /// login only, where it becomes a part of `sql_mode` (sql_acl.cc,
+    /// `parse_client_handshake_packet`); a further login must not bring it back.
+    pub(super) fn forget_ignore_space(&mut self) {
+        self.capabilities = self.capabilities.without(Capabilities::IGNORE_SPACE);
+    }
 }
