@@ -99,7 +99,7 @@ c_library() {
 }
 
 # Debian's packages of Go sources lie here; no module is fetched.
-compile_go() { GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$out/go-cache GOFLAGS= go build -o "$out/go_client" go/client.go; }
+compile_go() { GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$out/go-cache GOFLAGS='' go build -o "$out/go_client" go/client.go; }
 
 go_driver() {
   if ! has go || [ ! -d /usr/share/gocode/src/github.com/go-sql-driver/mysql ]; then missing go 'no go, or no go-sql-driver'
@@ -133,5 +133,5 @@ php_drivers
 perl_driver
 go_driver
 java_driver
-[ -n "${SKIP_RUST:-}" ] || rust_drivers
+rust_drivers
 mv "$list" "${list%.new}"

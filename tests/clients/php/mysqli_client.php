@@ -144,7 +144,7 @@ function failover(): void {
         $sum->execute();
         return (int) $sum->get_result()->fetch_row()[0];
     };
-    assert($of(1, 2) === 3);
+    must($of(1, 2) === 3);
     $one = fn ($sql) => implode(' ', $idle->query($sql)->fetch_row());
     $before = $one('SELECT @@server_id');
     $busy->begin_transaction();

@@ -106,7 +106,7 @@ function failover(): void {
         $sum->execute([$a, $b]);
         return (int) $sum->fetchAll(PDO::FETCH_NUM)[0][0];
     };
-    assert($of(1, 2) === 3);
+    must($of(1, 2) === 3);
     $one = fn ($sql) => implode(' ', $idle->query($sql)->fetchAll(PDO::FETCH_NUM)[0]);
     $before = $one('SELECT @@server_id');
     $busy->beginTransaction();

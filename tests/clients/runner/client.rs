@@ -42,8 +42,8 @@ impl Client {
             let mut words = line.split('\t').map(str::to_owned);
             let name = words.next().unwrap_or_default();
             let command: Vec<String> = words.collect();
-            let missing = (command.first().map(String::as_str) == Some("!"))
-                .then(|| command[1..].join(" "));
+            let missing =
+                (command.first().map(String::as_str) == Some("!")).then(|| command[1..].join(" "));
             Self { name, command, missing }
         };
         Ok(text.lines().map(of_line).collect())
@@ -85,7 +85,11 @@ impl Client {
                 let text = String::from_utf8_lossy(&output.stdout);
                 let lines = text.lines().map(str::to_owned).collect();
                 let failure = (!output.status.success()).then(|| {
-                    format!("{}: {}", output.status, end_of(&String::from_utf8_lossy(&output.stderr)))
+                    format!(
+                        "{}: {}",
+                        output.status,
+                        end_of(&String::from_utf8_lossy(&output.stderr))
+                    )
                 });
                 Transcript { lines, failure }
             }

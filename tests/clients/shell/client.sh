@@ -18,7 +18,7 @@ esac
 
 sql() { # [OPTION…], statements on standard input
   "${program[@]}" "${options[@]}" "-u$CLIENT_USER" "-p$CLIENT_PASSWORD" "$@" "$CLIENT_DATABASE" 2>&1 |
-    grep -v 'Using a password on the command line'
+    grep --line-buffered -v 'Using a password on the command line'
 }
 
 check() { # NAME [OPTION…]: a line for each line that the program prints
