@@ -67,7 +67,8 @@ async fn results(conn: &mut Conn, name: &str, sql: &str) -> Result<(), Error> {
         check(name, format!("{} rows", rows.len()));
         table(name, rows);
     }
-    Ok(())
+    // An error in a later result waits here.
+    result.drop_result().await
 }
 
 async fn walk() -> Result<(), Error> {
