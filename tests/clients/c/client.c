@@ -256,12 +256,12 @@ static void large(MYSQL *db) {
         mysql_stmt_bind_param(statement, binds);
         if (mysql_stmt_execute(statement)) die("large", mysql_stmt_error(statement));
         mysql_stmt_close(statement);
-        binary(db, "large.binary", "SELECT MD5(data), data, 'behind it' FROM large ORDER BY id", 0);
+        binary(db, "large.binary", "SELECT SHA2(data, 256), data, 'behind it' FROM large ORDER BY id", 0);
         int head = sprintf(sql, "REPLACE INTO large VALUES (%d, '", id);
         unsigned long tail = head + mysql_real_escape_string(db, sql + head, data, length);
         strcpy(sql + tail, "')");
         query(db, "large.text.write", sql, tail + 2);
-        ask(db, "large.text", "SELECT MD5(data), data, 'behind it' FROM large ORDER BY id");
+        ask(db, "large.text", "SELECT SHA2(data, 256), data, 'behind it' FROM large ORDER BY id");
         free(data);
         free(sql);
     }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -217,8 +218,8 @@ func walk() {
 			must(err)
 			var sum string
 			var read []byte
-			must(way.conn.QueryRowContext(ctx, "SELECT MD5(data), data FROM large WHERE id = ?", megabytes).Scan(&sum, &read))
-			if !bytes.Equal(read, data) || sum != fmt.Sprintf("%x", md5.Sum(data)) {
+			must(way.conn.QueryRowContext(ctx, "SELECT SHA2(data, 256), data FROM large WHERE id = ?", megabytes).Scan(&sum, &read))
+			if !bytes.Equal(read, data) || sum != fmt.Sprintf("%x", sha256.Sum256(data)) {
 				panic(way.name + ": other bytes")
 			}
 		}

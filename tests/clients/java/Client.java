@@ -171,7 +171,7 @@ class Client {
             replace.setInt(1, megabytes);
             replace.setBytes(2, data);
             replace.execute();
-            ResultSet rows = db.prepareStatement("SELECT data, MD5(data), 'behind it' FROM large WHERE id = " + megabytes).executeQuery();
+            ResultSet rows = db.prepareStatement("SELECT data, SHA2(data, 256), 'behind it' FROM large WHERE id = " + megabytes).executeQuery();
             rows.next();
             if (!Arrays.equals(rows.getBytes(1), data)) throw new AssertionError("other bytes");
             check("large." + way, megabytes, rows.getString(2), rows.getString(3));

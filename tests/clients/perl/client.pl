@@ -129,7 +129,7 @@ sub walk {
             $statement->bind_param(1, $megabytes);
             $statement->bind_param(2, $data, DBI::SQL_BLOB);
             $statement->execute;
-            my $read = prepared($db, "SELECT MD5(data), data, 'behind it' FROM large WHERE id = ?", $real);
+            my $read = prepared($db, "SELECT SHA2(data, 256), data, 'behind it' FROM large WHERE id = ?", $real);
             $read->execute($megabytes);
             my @row = $read->fetchrow_array;
             $row[1] eq $data or die "$megabytes MiB: other bytes";

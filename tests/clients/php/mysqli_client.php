@@ -106,11 +106,11 @@ function walk(callable $describe): void {
         $data = str_repeat(implode('', array_map('chr', range(0, 255))), $megabytes * 4096);
         $replace = $db->prepare('REPLACE INTO large VALUES (?, ?)');
         $replace->execute([$megabytes, $data]);
-        $read = $db->prepare("SELECT MD5(data), data, 'behind it' FROM large WHERE id = ?");
+        $read = $db->prepare("SELECT SHA2(data, 256), data, 'behind it' FROM large WHERE id = ?");
         $read->execute([$megabytes]);
         check("large.$megabytes.binary", $read->get_result()->fetch_row());
         $db->query("REPLACE INTO large VALUES ($megabytes, '" . $db->real_escape_string($data) . "')");
-        $row = $db->query("SELECT MD5(data), data, 'behind it' FROM large WHERE id = $megabytes")->fetch_row();
+        $row = $db->query("SELECT SHA2(data, 256), data, 'behind it' FROM large WHERE id = $megabytes")->fetch_row();
         if ($row[1] !== $data) throw new Error('other bytes');
         check("large.$megabytes.text", $row);
     }

@@ -66,7 +66,7 @@ SQL
   check source <<<"SELECT 1; use $CLIENT_DATABASE; SELECT DATABASE()"
   check transaction <<<"BEGIN; INSERT INTO keyed (k) VALUES ('t1'); SELECT COUNT(*) FROM keyed; ROLLBACK; SELECT COUNT(*) FROM keyed; BEGIN; INSERT INTO keyed (k) VALUES ('t2'); COMMIT; SELECT COUNT(*) FROM keyed"
   # 17 MiB of text in one statement, and back.
-  check large < <(printf "REPLACE INTO large VALUES (17, '"; head -c 17825792 /dev/zero | tr '\0' x; printf "');\nSELECT MD5(data) FROM large; SELECT data FROM large;\n")
+  check large < <(printf "REPLACE INTO large VALUES (17, '"; head -c 17825792 /dev/zero | tr '\0' x; printf "');\nSELECT SHA2(data, 256) FROM large; SELECT data FROM large;\n")
   check quick --quick <<<'SELECT data FROM large'
   check end <<<"SELECT 'still here'"
 }

@@ -2,6 +2,7 @@
 
 mod transcript;
 
+use diesel::connection::SimpleConnection as _;
 use diesel::mysql::MysqlConnection;
 use diesel::prelude::*;
 use diesel::result::Error;
@@ -80,7 +81,7 @@ fn walk() -> Answer<()> {
     refused("login.wrong", login(&env("USER"), "wrong").map(drop));
     refused("login.nobody", login("nobody", "x").map(drop));
     for sql in statements("types.sql").iter().chain(&statements("set-up.sql")) {
-        diesel::sql_query(sql).execute(&mut db)?;
+        db.batch_execute(sql)?;
     }
     let columns: Vec<String> = {
         #[derive(QueryableByName)]
@@ -168,7 +169,7 @@ fn failover() -> Answer<()> {
     for sql in
         [transcript::SURVIVED, "SET SESSION lock_wait_timeout = 4242", "SET @note = 'still 🦀'"]
     {
-        diesel::sql_query(sql).execute(&mut idle)?;
+        idle.batch_execute(sql)?;
     }
     // Kept prepared in the connection's cache.
     let sum = |db: &mut MysqlConnection, a: i32, b: i32| -> Answer<i32> {
@@ -182,7 +183,7 @@ fn failover() -> Answer<()> {
     };
     assert_eq!(sum(&mut idle, 1, 2)?, 3);
     let before = one(&mut idle, "@@server_id")?;
-    diesel::sql_query("BEGIN").execute(&mut busy)?;
+    busy.batch_execute("BEGIN")?;
     diesel::sql_query("INSERT INTO survived (a) VALUES ('lost')").execute(&mut busy)?;
     go();
     check("prepared", sum(&mut idle, 20, 22)?.to_string());
@@ -198,7 +199,7 @@ fn failover() -> Answer<()> {
         check("transaction", (if is_deadlock { "1213" } else { "another error" }).to_owned());
     }
     for sql in ["ROLLBACK", "BEGIN", "INSERT INTO survived (a) VALUES ('again')", "COMMIT"] {
-        diesel::sql_query(sql).execute(&mut busy)?;
+        busy.batch_execute(sql)?;
     }
     check("again", one(&mut idle, "(SELECT GROUP_CONCAT(a) FROM survived)")?);
     Ok(())

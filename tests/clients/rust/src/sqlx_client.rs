@@ -94,7 +94,7 @@ async fn walk() -> Result<(), Error> {
     // More statements than its cache holds: the oldest are closed.
     for n in 0..150 {
         let sum: i64 =
-            sqlx::query_scalar(&format!("SELECT {n} + ?")).bind(1).fetch_one(&mut conn).await?;
+            sqlx::query_scalar(&format!("SELECT CAST({n} + ? AS SIGNED)")).bind(1).fetch_one(&mut conn).await?;
         assert_eq!(sum, n + 1);
     }
     let multi =
@@ -140,7 +140,7 @@ async fn walk() -> Result<(), Error> {
             .bind(&data)
             .execute(&mut conn)
             .await?;
-        let row = sqlx::query("SELECT data, MD5(data) FROM large WHERE id = ?")
+        let row = sqlx::query("SELECT data, SHA2(data, 256) FROM large WHERE id = ?")
             .bind(megabytes)
             .fetch_one(&mut conn)
             .await?;
@@ -158,7 +158,7 @@ async fn walk() -> Result<(), Error> {
     check("streamed", streamed.to_string());
     let pool = MySqlPoolOptions::new().max_connections(3).connect_with(options()).await?;
     let many =
-        (0..20).map(|n| sqlx::query_scalar::<_, i64>("SELECT ? * 2").bind(n).fetch_one(&pool));
+        (0..20).map(|n| sqlx::query_scalar::<_, i64>("SELECT CAST(? * 2 AS SIGNED)").bind(n).fetch_one(&pool));
     let doubled: Result<Vec<i64>, Error> =
         futures_util::future::join_all(many).await.into_iter().collect();
     check("pool", format!("{:?}", doubled?));
@@ -173,7 +173,7 @@ async fn failover() -> Result<(), Error> {
     idle.execute(sqlx::raw_sql(transcript::SURVIVED)).await?;
     idle.execute(sqlx::raw_sql("SET SESSION lock_wait_timeout = 4242")).await?;
     idle.execute(sqlx::raw_sql("SET @note = 'still 🦀'")).await?;
-    let sum = "SELECT ? + ?";
+    let sum = "SELECT CAST(? + ? AS SIGNED)";
     let found: i64 = sqlx::query_scalar(sum).bind(1).bind(2).fetch_one(&mut idle).await?;
     assert_eq!(found, 3);
     let before: u64 =
