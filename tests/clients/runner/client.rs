@@ -111,7 +111,8 @@ impl Transcript {
         }
         let of = |lines: &[String]| lines.get(at).map_or("(nothing)", String::as_str).to_owned();
         Some(format!(
-            "after {at} equal lines\n      directly: {}\n      proxied:  {}{}",
+            "after {at} equal lines of {}\n      directly: {}\n      proxied:  {}{}",
+            direct.lines.len(),
             shortened(&of(&direct.lines)),
             shortened(&of(&self.lines)),
             self.failure.as_deref().map_or_else(String::new, |end| format!("\n      {end}")),

@@ -1,7 +1,9 @@
 //! One round: every client before servers of one kind.
 
 use std::io;
+use std::time::Duration;
 
+use tandem::config::Config;
 use tandem::sandbox::{SandboxOptions, ServerBinaries};
 use tandem::topology::Flavor;
 use tokio::io::AsyncReadExt as _;
@@ -41,7 +43,14 @@ impl Round {
         let server = format!("{:?} {}", binaries.flavor(), binaries.version());
         let options =
             SandboxOptions { binaries: Some(binaries), durable: false, ..Default::default() };
-        let stack = Stack::start_with(options, |_| {}).await;
+        // A machine that is busy with the clients must not be taken for a master that is down: what the
+        // clients do directly would meet a fenced one. A killed one refuses connections at once.
+        let patient = |config: &mut Config| {
+            config.monitor.timeout = Duration::from_secs(30);
+            config.monitor.fall = 5;
+            config.failover.hold = Duration::from_secs(60);
+        };
+        let stack = Stack::start_with(options, patient).await;
         let tls = offers_tls(stack.port()).await.expect("a greeting of the proxy");
         Self { stack, server, flavor, tls }
     }
