@@ -10,7 +10,7 @@ demo: ## two real servers, a pair, the proxy; kill one and watch
 	@cargo build --locked --bin tandem
 	@cargo run --quiet --locked --bin tandem -- demo
 
-test: ## every test: Rust, documentation, scripts, docker-compose
+test: ## every test: Rust, documentation, scripts, clients, docker-compose
 	@scripts/ensure-server.sh
 	@scripts/test.sh
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the test suites and counts: one line a suite, then `N passed, N failed, N skipped`.
 #
-#   scripts/test.sh [SUITE…]      all of them without an argument: rust doc scripts compose
+#   scripts/test.sh [SUITE…]      all of them without an argument: rust doc scripts clients compose
 #
 # A suite is a function here. It prints as it likes, leaves its counts in passed, failed and skipped,
 # and may leave a reason in note.
@@ -52,9 +52,19 @@ scripts() {
     return
   fi
   local file
-  for file in .ci/run scripts/*.sh tests/compose/*.sh tests/compose/mariadb/*.sh docker/*.sh bench/*.sh; do
+  for file in .ci/run scripts/*.sh tests/compose/*.sh tests/compose/mariadb/*.sh tests/clients/*.sh tests/clients/shell/*.sh docker/*.sh bench/*.sh; do
     if shellcheck --severity=warning "$file"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
   done
+}
+
+# A client before a server is one test.
+clients() {
+  tests/clients/prepare.sh || return
+  keep cargo run --quiet --locked --example clients
+  local status=$?
+  passed=$(count '^clients:' passed) failed=$(count '^clients:' failed) skipped=$(count '^clients:' skipped)
+  note=$(grep '^NOT TESTED' "$work/out" | sed 's/^NOT TESTED: //' | paste -s -d ';')
+  return $status
 }
 
 compose() {
@@ -80,10 +90,10 @@ run() { # SUITE
   total_skipped=$((total_skipped + skipped))
 }
 
-[ $# -gt 0 ] || set -- rust doc scripts compose
+[ $# -gt 0 ] || set -- rust doc scripts clients compose
 for suite in "$@"; do
   case $suite in
-    rust | doc | scripts | compose) run "$suite" ;;
+    rust | doc | scripts | clients | compose) run "$suite" ;;
     *) echo "test.sh: no such suite: $suite" >&2; exit 2 ;;
   esac
 done

@@ -60,6 +60,7 @@ impl Relay {
             Command::ResetConnection => {
                 self.state.reset();
                 self.tracking = None;
+                self.login.forget_ignore_space();
                 if let Some(backend) = self.backend.as_mut() {
                     ask_for_tracking(backend, &self.login, false);
                 }

@@ -14,18 +14,19 @@ use super::shared::Shared;
 use crate::topology::{Account, AccountPlugin, Flavor};
 use crate::wire::{AuthSwitch, NativeSecret, PacketStream, SALT_LEN, Salt, Stream, StreamError};
 
-/// Learns what logs `user` in after COM_CHANGE_USER: its token is for a salt of the past, so that
-/// the client is asked anew.
+/// Learns what logs `user` in after COM_CHANGE_USER. The client is asked anew, with the connection's
+/// own `salt`: libmariadb's native plugin answers that one, whatever it is sent
+/// (plugins/auth/my_auth.c, `native_password_auth_client`), and servers reuse it, too.
 pub(super) async fn learn_anew(
     packets: &mut PacketStream<&mut Stream>,
     shared: &Shared,
     user: &[u8],
     flavor: Flavor,
+    salt: Salt,
 ) -> Result<Learnt, SessionEnd> {
     let asking = async {
         let accounts = accounts_of(shared, user).await?;
         let plugin = preferred_plugin(&accounts, default_plugin(flavor));
-        let salt = random_salt();
         let token = switch(packets, plugin, salt).await?;
         let answer = Answer { plugin: plugin.to_owned(), token: &token, salt };
         let credential = learn_from(packets, shared, user, &accounts, answer).await?;
@@ -163,7 +164,6 @@ pub(super) async fn learn(
         let credential = learn_from(packets, shared, user, &accounts, first).await?;
         return Ok(Learnt { credential, salt });
     }
-    let salt = random_salt();
     let token = switch(packets, wanted, salt).await?;
     let answer = Answer { plugin: wanted.to_owned(), token: &token, salt };
     let credential = learn_from(packets, shared, user, &accounts, answer).await?;

@@ -32,3 +32,12 @@ pub(super) struct Towards {
     /// What to ask for.
     pub(super) compression: Option<Compression>,
 }
+
+impl Login {
+    /// The session begins anew on the same connection. Servers look at `IGNORE_SPACE` in the first
+    /// login only, where it becomes a part of `sql_mode` (sql_acl.cc,
+    /// `parse_client_handshake_packet`); a further login must not bring it back.
+    pub(super) fn forget_ignore_space(&mut self) {
+        self.capabilities = self.capabilities.without(Capabilities::IGNORE_SPACE);
+    }
+}

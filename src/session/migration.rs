@@ -349,7 +349,8 @@ impl Relay {
         let ahead = std::mem::take(self.request.bytes_mut());
         let mut packets = PacketStream::resume(&mut self.client, ahead);
         packets.set_seq(seq.wrapping_add(1));
-        let learnt = learning::learn_anew(&mut packets, &self.shared, &change.user, flavor).await;
+        let learnt =
+            learning::learn_anew(&mut packets, &self.shared, &change.user, flavor, self.salt).await;
         let next_seq = packets.next_seq();
         let (_, ahead) = packets.into_parts();
         self.request = Request::new(ahead);
@@ -362,6 +363,7 @@ impl Relay {
         self.login.schema = change.schema;
         self.login.collation = change.collation.unwrap_or(self.login.collation);
         self.login.attributes = change.attributes;
+        self.login.forget_ignore_space();
         self.lost_transaction = None;
         self.pipelined_was_lost = false;
         let answer = self.log_in().await;

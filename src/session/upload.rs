@@ -168,6 +168,7 @@ impl Relay {
     ) -> Result<(u8, Option<io::Error>), SessionEnd> {
         let mut failure = None;
         let (mut missing, mut last) = (0, None::<Header>);
+        let mut file = FileOrder::of(until, self.tracker.next_seq());
         loop {
             let bytes = self.request.bytes();
             let mut take = 0;
@@ -175,6 +176,11 @@ impl Relay {
             while take < bytes.len() && !over {
                 if missing == 0 {
                     let Some(header) = Header::read(&bytes[take..]) else { break };
+                    if !file.accepts(header) {
+                        self.half_sent = forward;
+                        let what = "a command where the rest of a file was due".to_owned();
+                        return Err(SessionEnd::ClientMalformed(what));
+                    }
                     missing = header.len;
                     take += Header::LEN;
                     last = Some(header);
@@ -197,6 +203,28 @@ impl Relay {
             let read = poll_fn(|cx| self.poll_client(cx)).await;
             read.map_err(SessionEnd::ClientGone)?;
         }
+    }
+}
+
+/// The sequence numbers of a file's packets. A client that does not find its file and says nothing of
+/// it (mysql-connector-python) goes on with a command, which a server recognises by its number, and
+/// closes the connection (net_serv.cc, "Packets out of order"). Taken for a part of the file it would
+/// leave both waiting for each other.
+struct FileOrder {
+    /// `None` for what is no file.
+    next: Option<u8>,
+}
+
+impl FileOrder {
+    fn of(until: Until, next_seq: u8) -> Self {
+        Self { next: (until == Until::Empty).then_some(next_seq) }
+    }
+
+    fn accepts(&mut self, header: Header) -> bool {
+        let Some(next) = &mut self.next else { return true };
+        let fits = header.seq == *next;
+        *next = header.seq.wrapping_add(1);
+        fits
     }
 }
 

@@ -21,6 +21,8 @@ impl Capabilities {
     pub const COMPRESS: Self = Self(1 << 5);
     /// LOAD DATA LOCAL.
     pub const LOCAL_FILES: Self = Self(1 << 7);
+    /// `sql_mode` gets `IGNORE_SPACE` at the login.
+    pub const IGNORE_SPACE: Self = Self(1 << 8);
     /// The protocol of MySQL 4.1.
     pub const PROTOCOL_41: Self = Self(1 << 9);
     /// TLS.
