@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # the variables are those of run.sh
 # aiomysql's own tests, from its source distribution: PyMySQL's suite in asyncio's form, with pools,
 # LOCAL INFILE, several results, TLS and caching_sha2_password.
 

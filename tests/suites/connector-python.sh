@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # the variables are those of run.sh
 # MySQL Connector/Python's own tests, from its source distribution, without its C extension.
 
 # shellcheck source=python.bash
@@ -17,7 +18,7 @@ run() {
   mariadb --no-defaults -h "$host" -P "$directly" -u suite -psuite -e 'CREATE DATABASE IF NOT EXISTS test;
     CREATE DATABASE IF NOT EXISTS myconnpy'
   local one=()
-  for name in "$@"; do one+=(-T "${name#tests.}"); done
+  for name in "$@"; do one+=(-T "$name"); done
   PYTHONPATH=$work/source/lib timeout 900 "$cache/connector-venv/bin/python" -W ignore unittests.py \
     --use-external-server --skip-install --host "$host" --port "$port" --user suite --password suite \
     --verbosity 2 "${one[@]}" 2>&1 | tee "$work/out"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # the variables are those of run.sh
 # Django's own tests of what speaks to the database, from its source distribution, with PyMySQL.
 
 # shellcheck source=python.bash

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # the variables are those of run.sh
 # The tests of Go's driver, go-sql-driver/mysql, as Debian packages them with its sources.
 
 fetch() {

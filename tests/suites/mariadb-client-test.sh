@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # the variables are those of run.sh
 # MariaDB's tests of the C API, a program of Debian's package mariadb-test: prepared statements,
 # cursors, long data, bulk execution, several results, change of user. One process for each test.
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # the variables are those of run.sh
 # mysql_async's own tests, from the crate that Tandem itself is built with.
 
 fetch() {

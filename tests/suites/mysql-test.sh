@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # the variables are those of run.sh
 # The SQL tests of MariaDB's server, Debian's package mariadb-test-data: those of the suite `main` that
 # need nothing but a client connection. `mariadb-test` runs each file alone, as the harness
 # (mysql-test-run) would, which itself wants to start the servers and takes 2 s for each of its starts.

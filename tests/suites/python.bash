@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154 # the variables are those of run.sh
 # What the suites in Python have in common: sourced by them.
 
 # Makes a virtual environment of this name in the cache, with these packages.
@@ -36,13 +37,14 @@ outcomes() { # FILE
     sed -E 's/\t(PASSED|XPASS)$/\tpass/; s/\t(FAILED|ERROR)$/\tfail/; s/\t(SKIPPED|XFAIL)$/\tskip/'
 }
 
-# The list that the output of unittest's -v amounts to: `method (module.Class.method) … ok`. What a
-# test itself prints may stand before the outcome.
+# The list that the output of unittest's -v amounts to: `method (module.Class.method) ... ok`, or as
+# Connector/Python has it, `module.Class.method ... ok`. What a test prints may stand in between.
 unittest_outcomes() { # FILE
   awk '
-    match($0, /\([A-Za-z0-9_.]+\)/) && /^[a-z_A-Z0-9]+ \(/ { name = substr($0, RSTART + 1, RLENGTH - 2) }
+    match($0, /^[A-Za-z0-9_]+ \([A-Za-z0-9_.]+\)/) { name = substr($0, 1, RLENGTH - 1); sub(/.*\(/, "", name) }
+    /^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)+ \.\.\. / { name = $1 }
     name == "" { next }
-    /(^|\.\.\. |\.)ok$/ { print name "\tpass"; name = "" }
-    /(^|\.\.\. )(FAIL|ERROR)$/ { print name "\tfail"; name = "" }
-    /(^|\.\.\. )(skipped .*|expected failure)$/ { print name "\tskip"; name = "" }' "$1"
+    /(^|[. ])ok$/ { print name "\tpass"; name = "" }
+    /(^|[. ])(FAIL|ERROR)$/ { print name "\tfail"; name = "" }
+    /\.\.\. (skipped( .*)?|expected failure)$/ { print name "\tskip"; name = "" }' "$1"
 }
