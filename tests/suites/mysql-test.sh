@@ -61,6 +61,7 @@ environment() {
   export MYSQL_SHOW="mariadb-show ${login[*]}" MYSQLADMIN="mariadb-admin ${login[*]}"
   # Tests announce warnings that they expect in the log; nobody reads the log here.
   control -e 'DROP DATABASE app; CREATE DATABASE mtr; CREATE PROCEDURE mtr.add_suppression(p VARCHAR(255)) BEGIN END'
+  control mysql </usr/share/mysql/mysql_test_data_timezone.sql
   variables "$work/globals"
 }
 
