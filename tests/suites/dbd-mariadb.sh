@@ -3,7 +3,7 @@
 # has built it: a test is a file.
 
 fetch() {
-  "$root/scripts/install-packages.sh" suites-perl || return
+  packages suites-perl || return
   [ -d "$cache/dbd-mariadb" ] && return
   # The sources of the packages that this machine's apt knows: the same archives, with an index of
   # their own, so that nothing is changed on the machine.

@@ -2,7 +2,7 @@
 # The tests of Go's driver, go-sql-driver/mysql, as Debian packages them with its sources.
 
 fetch() {
-  "$root/scripts/install-packages.sh" suites-go
+  packages suites-go
 }
 
 run() {

@@ -3,7 +3,7 @@
 # cursors, long data, bulk execution, several results, change of user. One process for each test.
 
 fetch() {
-  "$root/scripts/install-packages.sh" suites-mariadb
+  of_mariadb && packages suites-mariadb
 }
 
 # What the server's own harness starts it with.

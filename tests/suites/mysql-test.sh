@@ -9,7 +9,7 @@
 share=/usr/share/mysql/mysql-test
 
 fetch() {
-  "$root/scripts/install-packages.sh" suites-mariadb
+  of_mariadb && packages suites-mariadb
 }
 
 # What the results of these files take for granted: include/default_mysqld.cnf of the same package.

@@ -5,7 +5,7 @@
 environment() { # NAME REQUIREMENT…
   local name=$1 wanted
   shift
-  "$root/scripts/install-packages.sh" suites-python || return
+  packages suites-python || return
   wanted=$(printf '%s\n' "$@")
   [ "$(cat "$cache/$name/wanted" 2>/dev/null)" = "$wanted" ] && return
   rm -rf "${cache:?}/$name"

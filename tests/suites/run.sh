@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs test suites that others wrote against a server and through the proxy, and shows the difference.
 #
-#   tests/suites/run.sh [--quick] [--mysql ROOT] [SUITE…]      all of them without an argument
+#   tests/suites/run.sh [--quick] [SUITE…]      all of them without an argument, in the order of order.txt
 #
 # A suite is a file beside this one, SUITE.sh. It brings the suite's sources into $cache, from where
 # everybody gets them: nothing of them is in this repository. It has two functions, and may have a third:
@@ -42,6 +42,20 @@ export cache=${SUITES_CACHE:-$root/.cache/suites}
 results=$root/target/suites
 mkdir -p "$cache" "$results"
 stack=${TANDEM_STACK:-$root/target/debug/examples/stack}
+
+# For fetch: the packages of these groups.
+packages() { # GROUP…
+  "$root/scripts/install-packages.sh" "$@" && return
+  echo "skipped: the packages of $* could not be installed"
+  return 77
+}
+
+# For fetch of a suite that is about MariaDB's server.
+of_mariadb() {
+  [ -z "${TANDEM_SERVER:-}" ] || [ -x "$TANDEM_SERVER/usr/sbin/mariadbd" ] && return
+  echo "skipped: it is of MariaDB's server, and TANDEM_SERVER names another"
+  return 77
+}
 
 # The value of a key in the line of JSON that a stack begins with.
 value() { sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p" "$2"; }
