@@ -4,7 +4,7 @@
 //! cargo run --example stack -- [SERVER ARGUMENT…]
 //! ```
 //!
-//! Prints one line of JSON when everything is ready (what it holds is in [`Ready`]), and ends with
+//! Prints one line of JSON when everything is ready (what it holds is in [`ready`]), and ends with
 //! everything that it started when its standard input does: no shell that dies leaves servers behind.
 
 #[path = "../../support/mod.rs"]
@@ -18,7 +18,8 @@ use tandem::sandbox::SandboxOptions;
 use tokio::io::AsyncReadExt as _;
 
 /// What suites expect of a server that is not one of two masters: its keys are 1, 2, 3, and root may
-/// log in over TCP, from `localhost`. No write waits for the disk. Nothing writes to the second server here.
+/// log in over TCP, from `localhost`. No write waits for the disk. Nothing writes to the second server
+/// here.
 const ARGUMENTS: [&str; 4] = [
     "--auto-increment-increment=1",
     "--auto-increment-offset=1",
