@@ -1,6 +1,6 @@
 # Every target does its own set-up. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench drill fmt lint
+.PHONY: help demo test suites bench drill fmt lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,10 @@ demo: ## two real servers, a pair, the proxy; kill one and watch
 test: ## every test: Rust, documentation, scripts, clients, docker-compose
 	@scripts/ensure-server.sh
 	@scripts/test.sh
+
+suites: ## suites that others wrote, directly and through the proxy (part of them is in make test)
+	@scripts/ensure-server.sh
+	@scripts/test.sh all-suites
 
 bench: ## measure against a direct connection and HAProxy; writes BENCHMARKS.md
 	@bench/run.sh

@@ -69,8 +69,13 @@ impl Relay {
                     return Err(Refusal::Tandem(ClientError::NotTrusted { server, reason }));
                 }
                 Err(failure) => {
+                    let full = match &failure {
+                        ConnectFailure::Refused(packet) => Some(packet.clone()),
+                        _ => None,
+                    };
                     if let Some(refused) = self.after_failed_connect(server, failure).await? {
-                        return Err(Refusal::Tandem(refused));
+                        // A client without a session knows what a server means that has no room.
+                        return Err(full.map_or(Refusal::Tandem(refused), Refusal::Server));
                     }
                 }
             }
@@ -401,7 +406,9 @@ pub(super) async fn answer_login(
             (ok, None)
         }
         Err(Refusal::Server(packet)) => {
-            if let Credential::Password(password) = &login.credential {
+            if let Credential::Password(password) = &login.credential
+                && !is_overloaded(&packet)
+            {
                 relay.shared.forget_password(&login.user, password);
             }
             relay.shared.metrics().login_failures.inc();

@@ -1,5 +1,7 @@
 //! Who may log in is the masters' word.
 
+use std::time::Duration;
+
 use mysql_async::prelude::*;
 use mysql_async::{Conn, OptsBuilder};
 
@@ -34,6 +36,24 @@ async fn the_masters_answer_logins_in_their_own_words() {
     stack.sandbox.server(0).execute(&root).await.expect("made");
     let (code, state, words) = told(Conn::new(opts(&stack, "most", "most", Some("none"))).await);
     assert_eq!((code, state.as_str()), (1049, "42000"), "{words}");
+}
+
+/// A full master may have room in a moment; when it has none, the client hears it from the master.
+#[tokio::test]
+async fn a_master_without_room_says_so_itself() {
+    let hold = Duration::from_millis(200);
+    let stack = Stack::start_with(Default::default(), |config| config.failover.hold = hold).await;
+    let alone = ["CREATE USER one@'%' IDENTIFIED BY 'one' WITH MAX_USER_CONNECTIONS 1"];
+    stack.sandbox.server(0).execute(&alone).await.expect("made");
+    let first = Conn::new(opts(&stack, "one", "one", None)).await.expect("a login");
+    let (code, state, words) = told(Conn::new(opts(&stack, "one", "one", None)).await);
+    assert_eq!((code, state.as_str()), (1226, "42000"), "{words}");
+    assert!(words.contains("max_user_connections"), "the server's own words: {words}");
+    drop(first);
+    crate::patience::eventually("there is room again", async || {
+        Conn::new(opts(&stack, "one", "one", None)).await.ok()
+    })
+    .await;
 }
 
 /// On MySQL the survivor has never heard these passwords: its cache is cold.
