@@ -235,15 +235,20 @@ async fn streams_go_on_whatever_is_done_to_them() {
         }
         assert!(heard[0].len() > 4_000_000 && heard[0] == heard[1], "another stream");
     }
-    // Half-closed after a query: the answer is still for the client.
+    // Half-closed after a query: the answer is still for the client. MySQL puts an error behind it, for
+    // want of a goodbye.
     let mut heard = Vec::new();
-    for (_, port) in ways(&stack) {
+    for (way, port) in ways(&stack) {
         let mut client = log_in(port, CLIENT).await;
         client.query(large).await;
         client.stream.shutdown().await.expect("half-closed");
         heard.push(rest(&mut client.stream).await);
+        say(&format!(
+            "half-closed after a query, {way}: {} bytes",
+            heard.last().map_or(0, Vec::len)
+        ));
     }
-    assert!(heard[0].len() > 4_000_000 && heard[0] == heard[1], "another answer");
+    assert!(heard[1].len() > 4_000_000 && heard[0].starts_with(&heard[1]), "another answer");
     await_nobody(&stack).await;
 }
 
