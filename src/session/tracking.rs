@@ -61,6 +61,9 @@ impl Default for Tracking {
     }
 }
 
+/// A variable's name and value.
+type Value<'a> = (&'a [u8], &'a [u8]);
+
 /// The question of how tracking is set, on its way.
 #[derive(Debug, Default)]
 pub(super) struct Question {
@@ -77,7 +80,7 @@ impl Question {
     }
 
     /// The client's settings, and the values of the further variables.
-    fn read(&self) -> Option<(Tracking, Vec<(&[u8], &[u8])>)> {
+    fn read(&self) -> Option<(Tracking, Vec<Value<'_>>)> {
         let mut row = Cursor::new(row_of(&self.heard)?);
         let tracking = Tracking {
             variables: value(&mut row)?.map(Into::into),

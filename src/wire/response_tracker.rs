@@ -393,8 +393,8 @@ impl ResponseTracker {
     /// An OK or EOF that ends a result.
     fn read_end(&mut self, payload: &[u8]) -> Result<Told, Malformed> {
         let told = self.read_status(payload)?;
-        let more =
-            self.status.has(StatusFlags::MORE_RESULTS) || std::mem::take(&mut self.out_parameters);
+        let announced = std::mem::take(&mut self.out_parameters);
+        let more = announced || self.status.has(StatusFlags::MORE_RESULTS);
         self.state = if more { State::First } else { State::Done };
         Ok(told)
     }
