@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Runs the test suites and counts: one line a suite, then `N passed, N failed, N skipped`.
 #
-#   scripts/test.sh [SUITE…]      all of them without an argument: rust doc scripts compose
+#   scripts/test.sh [SUITE…]      all of them without an argument:
+#                                 rust doc scripts compose mysql-9 mariadb-11.8
 #
 # A suite is a function here. It prints as it likes, leaves its counts in passed, failed and skipped,
-# and may leave a reason in note.
+# and may leave a reason in note. The suites with a server's name are the tests that need servers,
+# once more, before that one: scripts/fetch-server.sh has it or gets it. A server that cannot be had
+# is skipped, and the suite's line says why.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -33,15 +36,16 @@ cargo_test() {
   return $status
 }
 
-rust() {
+rust() { # [--test=FILE…]
   if cargo nextest --version >/dev/null 2>&1; then
-    keep cargo nextest run --locked --profile ci
+    keep cargo nextest run --locked --profile ci "$@"
     local status=$?
     passed=$(count '^ *Summary' passed) skipped=$(count '^ *Summary' skipped)
     failed=$(count '^ *Summary' '(failed|timed out|exec failed)')
     return $status
   fi
-  cargo_test --lib --bins --tests
+  if [ $# = 0 ]; then set -- --lib --bins --tests; fi
+  cargo_test "$@"
 }
 
 doc() { cargo_test --doc; }
@@ -66,24 +70,42 @@ compose() {
   esac
 }
 
+# What is tested before every server: each file of tests/ that starts real ones, but for memory.rs and
+# demo.rs, which measure the proxy and show what the others test.
+with_servers=(sandbox sandbox_cleanup control sessions failover protocol clients)
+
+# The same programs that `rust` has built and run; only the environment differs.
+server() { # NAME
+  if ! keep timeout 900 scripts/fetch-server.sh "$1"; then
+    skipped=1 note=$(grep . "$work/out" | tail -n 1)
+    note=${note:-$1 could not be fetched}
+    return 0
+  fi
+  local -x TANDEM_SERVER=$PWD/.cache/servers/$1
+  rust "${with_servers[@]/#/--test=}"
+}
+
 run() { # SUITE
   local suite=$1 start=$SECONDS status
   passed=0 failed=0 skipped=0 note=
   printf '\n== %s\n' "$suite"
-  "$suite"
+  case $suite in
+    mysql-* | mariadb-*) server "$suite" ;;
+    *) "$suite" ;;
+  esac
   status=$?
   # What could not be built or run at all has no counts, but it has not passed.
   if [ "$status" != 0 ] && [ "$failed" = 0 ]; then failed=1 note="ended with status $status"; fi
-  lines+=("$(printf '%-8s %4d passed %3d failed %3d skipped %5d s%s' \
+  lines+=("$(printf '%-12s %4d passed %3d failed %3d skipped %5d s%s' \
     "$suite" "$passed" "$failed" "$skipped" $((SECONDS - start)) "${note:+   ($note)}")")
   total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
   total_skipped=$((total_skipped + skipped))
 }
 
-[ $# -gt 0 ] || set -- rust doc scripts compose
+[ $# -gt 0 ] || set -- rust doc scripts compose mysql-9 mariadb-11.8
 for suite in "$@"; do
   case $suite in
-    rust | doc | scripts | compose) run "$suite" ;;
+    rust | doc | scripts | compose | mysql-9 | mariadb-11.8) run "$suite" ;;
     *) echo "test.sh: no such suite: $suite" >&2; exit 2 ;;
   esac
 done
