@@ -13,6 +13,9 @@ cd "$(dirname "$0")/.." || exit
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# Each server's system tables are made once for all tests of this run.
+mkdir "$work/templates"
+export TANDEM_SANDBOX_TEMPLATES=$work/templates
 lines=() total_passed=0 total_failed=0 total_skipped=0
 
 # Runs a command, showing its output and keeping it, without colours, in $work/out.
@@ -70,9 +73,10 @@ compose() {
   esac
 }
 
-# What is tested before every server: each file of tests/ that starts real ones, but for memory.rs and
-# demo.rs, which measure the proxy and show what the others test.
-with_servers=(sandbox sandbox_cleanup control sessions failover protocol clients)
+# What is tested before every server: each file of tests/ that starts real ones, but for memory.rs,
+# demo.rs and sandbox_cleanup.rs, whose subjects are the proxy's memory, what the others test, and how
+# the owner of servers ends.
+with_servers=(sandbox control sessions failover protocol clients)
 
 # The same programs that `rust` has built and run; only the environment differs.
 server() { # NAME

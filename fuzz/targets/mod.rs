@@ -18,8 +18,11 @@ pub mod response;
 pub mod session_state;
 pub mod statement;
 
-/// Every target by the name of its corpus.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
+/// A target and the name of its corpus.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const ALL: [Target; 7] = [
     ("handshake", handshake::run),
     ("login", login::run),
     ("ok_packet", ok_packet::run),
