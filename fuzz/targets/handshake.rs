@@ -1,7 +1,7 @@
 //! The packets of a login, read from any bytes.
 //!
-//! Input: a byte that is ignored but by COM_CHANGE_USER, then a payload. What must hold: nothing panics, and what was
-//! understood is understood again from what is written of it.
+//! Input: the capabilities that COM_CHANGE_USER depends on, then a payload. What must hold: nothing
+//! panics, and what was understood is understood again from what is written of it.
 
 use tandem::wire::{
     AuthSwitch, Capabilities, ChangeUser, ErrorPacket, Greeting, HandshakeResponse,
@@ -23,8 +23,11 @@ pub fn run(data: &[u8]) {
     }
     if let Ok(error) = ErrorPacket::parse(payload) {
         assert_eq!(ErrorPacket::code_of(payload), Some(error.code));
-        let again = error.to_payload();
-        assert_eq!(ErrorPacket::parse(&again).as_ref(), Ok(&error));
+        // Without a state a text that begins with `#` looks as if it had one.
+        if error.state.is_some() || !error.message.starts_with('#') {
+            let again = error.to_payload();
+            assert_eq!(ErrorPacket::parse(&again).as_ref(), Ok(&error));
+        }
     }
 }
 

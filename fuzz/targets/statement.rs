@@ -10,7 +10,7 @@ use super::input::Input;
 
 /// A text is also read so often in a row that reading it in more than linear time shows: the fuzzer
 /// reports inputs that take seconds.
-const LONG: usize = 1 << 16;
+const LONG: usize = 1 << 13;
 
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
