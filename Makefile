@@ -1,6 +1,6 @@
 # Every target does its own set-up. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test suites bench drill fmt lint
+.PHONY: help demo test suites bench drill fuzz fmt lint
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ bench: ## measure against a direct connection and HAProxy; writes BENCHMARKS.md
 drill: ## hurt real masters under writing clients; prints gaps, and rows lost or doubled
 	@scripts/ensure-server.sh
 	@cargo run --quiet --locked --example drill -- $(DRILL)
+
+fuzz: ## feed the readers of bytes what nobody would send; FUZZ="-m 1 statement" for less
+	@scripts/fuzz.sh $(FUZZ)
 
 fmt: ## format the code
 	@cargo fmt

@@ -55,7 +55,8 @@ trap 'exit 1' HUP INT TERM
 # A mirror that is a snapshot has an index whose validity has passed; it is still signed.
 mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
     --include="$packages" "$suite" "$making/root" \
-    "deb [signed-by=$keyring] $mirror $suite main" >&2
+    "deb [signed-by=$keyring] $mirror $suite main" >&2 \
+    || fail "$mirror gave no $suite with $packages; what mmdebstrap said is above"
 [ -x "$making/root/$server" ] || fail "the packages $packages of $suite hold no /$server"
 mv -T "$making/root" "$root"
 echo "$name is ready: $root"

@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
 # Runs the test suites and counts: one line a suite, then `N passed, N failed, N skipped`.
 #
-#   scripts/test.sh [SUITE…]      without an argument: rust doc scripts clients suites compose
+#   scripts/test.sh [SUITE…]      all of them without an argument:
+#                                 rust doc scripts clients suites compose mysql-9 mariadb-11.8
 #   scripts/test.sh all-suites    what `suites` runs a part of: tests that others wrote, see tests/suites/run.sh
 #
 # A suite is a function here. It prints as it likes, leaves its counts in passed, failed and skipped,
-# and may leave a reason in note.
+# and may leave a reason in note. The suites with a server's name are the tests that need servers,
+# once more, before that one: scripts/fetch-server.sh has it or gets it. A server that cannot be had
+# is skipped, and the suite's line says why.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# Each server's system tables are made once for all tests of this run.
+mkdir "$work/templates"
+export TANDEM_SANDBOX_TEMPLATES=$work/templates
 lines=() total_passed=0 total_failed=0 total_skipped=0
 
 # Runs a command, showing its output and keeping it, without colours, in $work/out.
@@ -34,15 +40,16 @@ cargo_test() {
   return $status
 }
 
-rust() {
+rust() { # [--test=FILE…]
   if cargo nextest --version >/dev/null 2>&1; then
-    keep cargo nextest run --locked --profile ci
+    keep cargo nextest run --locked --profile ci "$@"
     local status=$?
     passed=$(count '^ *Summary' passed) skipped=$(count '^ *Summary' skipped)
     failed=$(count '^ *Summary' '(failed|timed out|exec failed)')
     return $status
   fi
-  cargo_test --lib --bins --tests
+  if [ $# = 0 ]; then set -- --lib --bins --tests; fi
+  cargo_test "$@"
 }
 
 doc() { cargo_test --doc; }
@@ -85,24 +92,43 @@ foreign_suites() {
   return "$status"
 }
 
+# What is tested before every server: each file of tests/ that starts real ones, but for memory.rs,
+# demo.rs and sandbox_cleanup.rs, whose subjects are the proxy's memory, what the others test, and how
+# the owner of servers ends.
+with_servers=(sandbox control sessions failover protocol clients)
+
+# The same programs that `rust` has built and run; only the environment differs.
+server() { # NAME
+  if ! keep timeout 900 scripts/fetch-server.sh "$1"; then
+    skipped=1 note=$(grep . "$work/out" | tail -n 1)
+    note=${note:-$1 could not be fetched}
+    return 0
+  fi
+  local -x TANDEM_SERVER=$PWD/.cache/servers/$1
+  rust "${with_servers[@]/#/--test=}"
+}
+
 run() { # SUITE
   local suite=$1 start=$SECONDS status
   passed=0 failed=0 skipped=0 note=
   printf '\n== %s\n' "$suite"
-  "$suite"
+  case $suite in
+    mysql-* | mariadb-*) server "$suite" ;;
+    *) "$suite" ;;
+  esac
   status=$?
   # What could not be built or run at all has no counts, but it has not passed.
   if [ "$status" != 0 ] && [ "$failed" = 0 ]; then failed=1 note="ended with status $status"; fi
-  lines+=("$(printf '%-8s %4d passed %3d failed %3d skipped %5d s%s' \
+  lines+=("$(printf '%-12s %4d passed %3d failed %3d skipped %5d s%s' \
     "$suite" "$passed" "$failed" "$skipped" $((SECONDS - start)) "${note:+   ($note)}")")
   total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
   total_skipped=$((total_skipped + skipped))
 }
 
-[ $# -gt 0 ] || set -- rust doc scripts clients suites compose
+[ $# -gt 0 ] || set -- rust doc scripts clients suites compose mysql-9 mariadb-11.8
 for suite in "$@"; do
   case $suite in
-    rust | doc | scripts | clients | suites | compose) run "$suite" ;;
+    rust | doc | scripts | clients | suites | compose | mysql-9 | mariadb-11.8) run "$suite" ;;
     all-suites) run all_suites ;;
     *) echo "test.sh: no such suite: $suite" >&2; exit 2 ;;
   esac

@@ -58,7 +58,7 @@ async fn the_mariadb_command_line() {
     std::fs::write(&data, "1\tone\n2\ttwo\n").expect("written");
     let script = files.path().join("script.sql");
     let load = format!(
-        "CREATE OR REPLACE TABLE c (id INT, a TEXT);\nLOAD DATA LOCAL INFILE '{}' INTO TABLE c;\n",
+        "CREATE TABLE c (id INT, a TEXT);\nLOAD DATA LOCAL INFILE '{}' INTO TABLE c;\n",
         data.display()
     );
     std::fs::write(&script, load).expect("written");

@@ -76,6 +76,47 @@ impl Rig {
         self.sandbox.server(server.index()).execute(&[statement]).await.expect(statement);
     }
 
+    /// What a thing is called before this rig's servers.
+    fn in_words_of<'a>(&self, mariadb: &'a str, mysql: &'a str) -> &'a str {
+        match self.sandbox.binaries().flavor() {
+            Flavor::MariaDb => mariadb,
+            Flavor::MySql => mysql,
+        }
+    }
+
+    /// The front of the names of the variables that make commits wait for the other master.
+    fn semi_sync(&self) -> &'static str {
+        self.in_words_of("rpl_semi_sync_master", "rpl_semi_sync_source")
+    }
+
+    /// 1 if commits on this server wait for the other master.
+    async fn waits_for_other(&self, server: ServerId) -> u8 {
+        self.value(server, &format!("SELECT @@{}_enabled", self.semi_sync())).await
+    }
+
+    /// Lets root write on a fenced server. On MariaDB root always may; a fence of MySQL binds
+    /// everybody until it is replaced by the weaker one.
+    async fn let_root_write(&self, server: ServerId) {
+        if self.sandbox.binaries().flavor() == Flavor::MySql {
+            self.root(server, "SET GLOBAL super_read_only=0").await;
+        }
+    }
+
+    /// Ends the connections of the monitor's account, as an administrator would.
+    async fn kill_monitor(&self, server: ServerId) {
+        let user = &self.sandbox.monitor().user;
+        if self.sandbox.binaries().flavor() == Flavor::MariaDb {
+            return self.root(server, &format!("KILL USER {user}")).await;
+        }
+        let mut root = self.sandbox.server(server.index()).root_connection().await.expect("root");
+        let theirs = format!("SELECT id FROM information_schema.processlist WHERE user='{user}'");
+        let ids: Vec<u64> = root.query(theirs).await.expect("listed");
+        for id in ids {
+            // One may have gone by itself in between.
+            let _ = root.query_drop(format!("KILL {id}")).await;
+        }
+    }
+
     async fn value<T: mysql_async::prelude::FromValue + Send + 'static>(
         &self,
         server: ServerId,
@@ -253,6 +294,7 @@ async fn appliers(rig: &Rig) {
     let executor = rig.executor("here:1");
     // The applier waits for a lock: what is received is not executed.
     let server = rig.sandbox.server(M1.index());
+    rig.let_root_write(M1).await;
     let mut blocker = server.root_connection().await.expect("root's login");
     blocker.query_drop("BEGIN").await.expect("begun");
     blocker.query_drop("INSERT INTO app.t VALUES (100000)").await.expect("locked");
@@ -260,7 +302,7 @@ async fn appliers(rig: &Rig) {
     let received = async {
         loop {
             let late: Option<u64> = rig
-                .value(M1, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Update_rows%' OR STATE LIKE 'Write_rows%' OR STATE LIKE '%ow%rows%event%'")
+                .value(M1, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Update_rows%' OR STATE LIKE 'Write_rows%' OR STATE LIKE '%ow%rows%event%' OR STATE LIKE 'Applying batch of row changes%'")
                 .await;
             if late.is_some_and(|count| count > 0) {
                 return;
@@ -299,7 +341,8 @@ async fn appliers(rig: &Rig) {
     };
     assert!(why.contains("1062"), "{why}");
     connection.query_drop("DELETE FROM app.t WHERE id = 200000").await.expect("out of the way");
-    rig.root(M1, "START SLAVE SQL_THREAD").await;
+    let start = rig.in_words_of("START SLAVE SQL_THREAD", "START REPLICA SQL_THREAD");
+    rig.root(M1, start).await;
     rig.sandbox.await_replication().await.expect("both threads run");
 }
 
@@ -315,11 +358,16 @@ async fn accounts(rig: &Rig) {
     let reading = tokio::spawn(reader.run());
     published.wait_for(|accounts| !accounts.of("nat").is_empty()).await.expect("read");
     let nat = published.borrow().of("nat").to_vec();
-    // The double hash of `x`, as PASSWORD('x') writes it.
-    let hash: String = rig.value(M2, "SELECT PASSWORD('x')").await;
-    let AccountPlugin::Native(Some(stage2)) = nat[0].plugin else { panic!("{nat:?}") };
-    let hex: String = stage2.iter().map(|byte| format!("{byte:02X}")).collect();
-    assert_eq!(format!("*{hex}"), hash);
+    match rig.sandbox.binaries().flavor() {
+        Flavor::MariaDb => {
+            // The double hash of `x`, as PASSWORD('x') writes it.
+            let hash: String = rig.value(M2, "SELECT PASSWORD('x')").await;
+            let AccountPlugin::Native(Some(stage2)) = nat[0].plugin else { panic!("{nat:?}") };
+            let hex: String = stage2.iter().map(|byte| format!("{byte:02X}")).collect();
+            assert_eq!(format!("*{hex}"), hash);
+        }
+        Flavor::MySql => assert_eq!(nat[0].plugin, AccountPlugin::CachingSha2),
+    }
     assert_eq!(nat[0].host, "%");
     assert!(published.borrow().unreadable.is_none());
     rig.root(M2, "CREATE USER late@'%' IDENTIFIED BY 'x'").await;
@@ -353,15 +401,19 @@ async fn denied(rig: &Rig) {
         other => panic!("{other:?}"),
     };
     // Carried out one after the other, each grant mends what the order before missed.
+    let status = rig.in_words_of("SLAVE MONITOR ON *.*", "REPLICATION CLIENT ON *.*");
+    let control = rig.in_words_of("REPLICATION SLAVE ADMIN ON", "REPLICATION_SLAVE_ADMIN ON");
     for (order, fragment) in [
-        (Order::Fence { server: M1 }, "READ_ONLY ADMIN ON *.*"),
-        (catch_up(M1, PATIENCE), "SLAVE MONITOR ON *.*"),
-        (Order::StopReceiving { server: M1, source: M2 }, "REPLICATION SLAVE ADMIN ON *.*"),
+        (Order::Fence { server: M1 }, rig.in_words_of("READ_ONLY ADMIN", "CONNECTION_ADMIN ON")),
+        (catch_up(M1, PATIENCE), status),
+        (Order::StopReceiving { server: M1, source: M2 }, control),
         (promote(M1, 10), "ON tandem.*"),
     ] {
         let grant = grant_for(poor.carry_out(&order, around(2)).await);
         assert!(grant.contains(fragment), "{order:?}: {grant}");
-        rig.root(M1, &format!("SET STATEMENT sql_log_bin=0 FOR {grant}")).await;
+        rig.let_root_write(M1).await;
+        let server = rig.sandbox.server(M1.index());
+        server.execute(&["SET SESSION sql_log_bin=0", &grant]).await.expect("granted");
         let mended = SqlExecutor::signed(rig.connections(&settings), "poor:1".to_owned());
         let result = mended.carry_out(&order, around(2)).await;
         assert!(!matches!(result, OrderResult::Failed(_)), "{order:?}: {result:?}");
@@ -530,9 +582,8 @@ async fn a_connection_that_is_killed_is_no_dead_server() {
     let rig = Rig::start(false).await;
     let mut eyes = rig.watch();
     eyes.facts(M1, "m1", |_| true).await;
-    let user = rig.sandbox.monitor().user.clone();
     for _ in 0..3 {
-        rig.root(M1, &format!("KILL USER {user}")).await;
+        rig.kill_monitor(M1).await;
         eyes.monitor.requests().probe_now(M1);
         let observation = eyes.until(M1, "an observation", |_| true).await;
         assert!(matches!(observation.outcome, Outcome::Alive(_)), "{observation:?}");
@@ -545,15 +596,11 @@ async fn a_semi_synchronous_survivor_does_not_wait_for_the_dead() {
     let mut rig = Rig::start(true).await;
     let executor = rig.executor("here:1");
     for server in [M1, M2] {
-        rig.root(server, "SET GLOBAL rpl_semi_sync_master_timeout=3600000").await;
+        rig.root(server, &format!("SET GLOBAL {}_timeout=3600000", rig.semi_sync())).await;
     }
     let done = executor.carry_out(&promote(M1, 0), around(2)).await;
     assert_eq!(done, OrderResult::Promoted(Term(1)));
-    assert_eq!(
-        rig.value::<u8>(M1, "SELECT @@rpl_semi_sync_master_enabled").await,
-        1,
-        "left on while the other master answers"
-    );
+    assert_eq!(rig.waits_for_other(M1).await, 1, "left on while the other master answers");
     assert_eq!(executor.carry_out(&catch_up(M2, PATIENCE), around(1)).await, OrderResult::Done);
     rig.sandbox.server(0).freeze().await.expect("frozen");
     // Already waiting when the decision is made: a commit of somebody who may.
@@ -566,7 +613,7 @@ async fn a_semi_synchronous_survivor_does_not_wait_for_the_dead() {
     let done = executor.carry_out(&promote(M2, 1), gone).await;
     println!("promoted a semi-synchronous survivor in {:?}", began.elapsed());
     assert_eq!(done, OrderResult::Promoted(Term(2)));
-    assert_eq!(rig.value::<u8>(M2, "SELECT @@rpl_semi_sync_master_enabled").await, 0);
+    assert_eq!(rig.waits_for_other(M2).await, 0);
     let released = tokio::time::timeout(PATIENCE, waiting).await.expect("released");
     released.expect("it ran").expect("committed");
     rig.root(M2, "CREATE TABLE app.t (id INT PRIMARY KEY)").await;
@@ -575,7 +622,7 @@ async fn a_semi_synchronous_survivor_does_not_wait_for_the_dead() {
     rig.sandbox.server_mut(0).restart().await.expect("restarted");
     rig.sandbox.await_replication().await.expect("both threads run");
     executor.received_again(M2).await;
-    assert_eq!(rig.value::<u8>(M2, "SELECT @@rpl_semi_sync_master_enabled").await, 1);
+    assert_eq!(rig.waits_for_other(M2).await, 1);
 }
 
 /// What a standby applies goes to its own binary log, and waits there for the dead master's
@@ -585,7 +632,7 @@ async fn a_semi_synchronous_standby_catches_up_without_the_dead() {
     let mut rig = Rig::start(true).await;
     let executor = rig.executor("here:1");
     for server in [M1, M2] {
-        rig.root(server, "SET GLOBAL rpl_semi_sync_master_timeout=3600000").await;
+        rig.root(server, &format!("SET GLOBAL {}_timeout=3600000", rig.semi_sync())).await;
     }
     rig.root(M1, "CREATE TABLE app.t (id INT PRIMARY KEY)").await;
     let count = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 't'";
@@ -604,7 +651,7 @@ async fn a_semi_synchronous_standby_catches_up_without_the_dead() {
     rig.sandbox.server_mut(0).restart().await.expect("restarted");
     rig.sandbox.await_replication().await.expect("both threads run");
     executor.received_again(M2).await;
-    assert_eq!(rig.value::<u8>(M2, "SELECT @@rpl_semi_sync_master_enabled").await, 1);
+    assert_eq!(rig.waits_for_other(M2).await, 1);
 }
 
 /// A name server that does not answer, for programs that it was told to: resolving a name without

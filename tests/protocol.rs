@@ -6,20 +6,42 @@ mod support;
 
 use fake_server::{CLIENT, RawClient, packets};
 use support::Stack;
-use tandem::wire::{Capabilities, Header, ResponseTracker, Step, native_token_of_password};
+use tandem::wire::{
+    AuthSwitch, Capabilities, Header, ResponseTracker, Step, encrypt_with_pem,
+    native_token_of_password, sha2_token,
+};
 use tokio::net::TcpStream;
 
 /// A raw login as the application, straight to a server or through the proxy.
 async fn log_in(port: u16, capabilities: Capabilities, user: &str, password: &str) -> RawClient {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("connected");
     let mut client = RawClient::new(stream);
-    client
+    let password = password.as_bytes();
+    let mut salt = client
         .answer_greeting(capabilities, user, |greeting| {
-            native_token_of_password(password.as_bytes(), &greeting.salt).to_vec()
+            native_token_of_password(password, &greeting.salt).to_vec()
         })
-        .await;
-    client.expect_ok().await;
-    client
+        .await
+        .salt;
+    loop {
+        let payload = client.packet().await;
+        match payload.as_slice() {
+            [0x00, ..] => return client,
+            // MySQL's accounts want caching_sha2_password: fast, or with the password itself.
+            [0xFE, ..] => {
+                salt = AuthSwitch::parse(&payload).expect("a switch").salt;
+                client.reply(&sha2_token(password, &salt)).await;
+            }
+            [0x01, 3] => {}
+            [0x01, 4] => {
+                client.reply(&[2]).await;
+                let key = client.packet().await;
+                let sealed = encrypt_with_pem(&key[1..], password, &salt).expect("sealed");
+                client.reply(&sealed).await;
+            }
+            _ => panic!("not logged in: {}", String::from_utf8_lossy(&payload)),
+        }
+    }
 }
 
 /// The packets of one answer, as they came.
@@ -50,14 +72,15 @@ async fn answer(
     all
 }
 
-const STATEMENTS: [&str; 12] = [
+const STATEMENTS: [&str; 13] = [
     "SELECT 1",
     "SELECT NULL, '', 'x', 1.5, CAST('2026-01-02' AS DATE), REPEAT('y', 70000)",
     "SELECT * FROM mysql.help_topic LIMIT 200",
     "SELECT nonsense",
     "SET NAMES utf8mb4",
     "USE app",
-    "CREATE OR REPLACE TEMPORARY TABLE p (id INT PRIMARY KEY, a LONGBLOB)",
+    "DROP TEMPORARY TABLE IF EXISTS p",
+    "CREATE TEMPORARY TABLE p (id INT PRIMARY KEY, a LONGBLOB)",
     "INSERT INTO p VALUES (1, 'a'), (2, NULL)",
     "UPDATE p SET a = 'b' WHERE id = 1",
     "SELECT id, a FROM p ORDER BY id",

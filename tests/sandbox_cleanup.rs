@@ -70,6 +70,8 @@ impl Owner {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["owner", "--exact", "--ignored", "--nocapture"])
             .env(ENDING, ending)
+            // Its system tables are made, so that it can be killed meanwhile.
+            .env_remove("TANDEM_SANDBOX_TEMPLATES")
             .process_group(0)
             .stdout(Stdio::piped())
             .spawn()

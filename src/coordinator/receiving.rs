@@ -105,13 +105,20 @@ pub(super) async fn stop_receiving(
     catch_up(&mut connection, DRAIN_WITHIN).await?;
     let (_, channels) = read_status(&mut connection).await?;
     for status in channels.iter().filter(|status| source.is_source_of(status)) {
-        if status.channel.uses_gtid && status.received_position != status.executed_position {
+        if status.channel.uses_gtid && stands_before_the_end(status) {
             let name = &status.channel.name;
             run(&mut connection, &thread(dialect, "STOP", "SQL_THREAD", name)).await?;
             run(&mut connection, &thread(dialect, "START", "SQL_THREAD", name)).await?;
         }
     }
     Ok(connection)
+}
+
+/// Whether the applier has not come to the end of what was received. MySQL shows a channel that has
+/// never received anything with other numbers on the two sides (4 and 0), and no file.
+fn stands_before_the_end(status: &ReplicationChannel) -> bool {
+    let (file, _) = &status.received_position;
+    !file.is_empty() && status.received_position != status.executed_position
 }
 
 /// Ends the one receiver of a semi-synchronous MariaDB. Left to STOP SLAVE it logs in to its master

@@ -1,5 +1,11 @@
 //! Data directories: made once, then copied.
+//!
+//! Once for a sandbox; or once for all that run while `TANDEM_SANDBOX_TEMPLATES` names a directory.
+//! Making one is half of what it takes to start a pair of MySQL, and a suite of tests starts dozens. The
+//! directory is for one run of a suite: nothing in it notices that a server was replaced by another
+//! of the same version.
 
+use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,11 +21,56 @@ use crate::topology::Flavor;
 /// be used itself: it is a shell script around programs that must be installed.
 const SYSTEM_TABLES: [&str; 2] = ["system_tables.sql", "system_tables_data.sql"];
 
-/// Makes a data directory in `directory`, with `root@localhost` as its only user, without password.
-pub(super) async fn initialise(
+/// Names the directory of the data directories that sandboxes share.
+const TEMPLATES: &str = "TANDEM_SANDBOX_TEMPLATES";
+
+/// A data directory to copy.
+#[derive(Debug)]
+pub(super) enum Template {
+    /// This sandbox's own.
+    Own(PathBuf),
+    /// For the others as well.
+    Shared(PathBuf),
+}
+
+impl Template {
+    pub(super) fn place(&self) -> &Path {
+        match self {
+            Self::Own(place) | Self::Shared(place) => place,
+        }
+    }
+
+    /// Removes it, unless others want it.
+    pub(super) fn done_with(self) -> io::Result<()> {
+        match self {
+            Self::Own(place) => std::fs::remove_dir_all(place),
+            Self::Shared(_) => Ok(()),
+        }
+    }
+}
+
+/// A template for the sandbox in `directory`: the shared one, or a new one, which is shared if that is
+/// asked for.
+pub(super) async fn template(
     binaries: &ServerBinaries,
     directory: &Path,
-) -> Result<(), SandboxError> {
+) -> Result<Template, SandboxError> {
+    let name = format!("{:?}-{}", binaries.flavor(), binaries.version().replace('/', "-"));
+    let shared = env::var_os(TEMPLATES).map(|templates| Path::new(&templates).join(name));
+    if let Some(shared) = shared.as_ref().filter(|shared| shared.is_dir()) {
+        return Ok(Template::Shared(shared.clone()));
+    }
+    let own = directory.join("template");
+    initialise(binaries, &own).await?;
+    match shared {
+        // It fails where another sandbox was faster, or the directory is on another file system.
+        Some(shared) if std::fs::rename(&own, &shared).is_ok() => Ok(Template::Shared(shared)),
+        _ => Ok(Template::Own(own)),
+    }
+}
+
+/// Makes a data directory in `directory`, with `root@localhost` as its only user, without password.
+async fn initialise(binaries: &ServerBinaries, directory: &Path) -> Result<(), SandboxError> {
     let io = |doing: &str| SandboxError::io(format!("{doing} in {}", directory.display()));
     settings::make_directory(directory).map_err(io("make a directory"))?;
     let configuration = directory.join("my.cnf");

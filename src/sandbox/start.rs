@@ -233,8 +233,7 @@ impl Sandbox {
 
     /// Makes a data directory and settings for each server.
     async fn make_servers(&mut self, options: &SandboxOptions) -> Result<(), SandboxError> {
-        let template = self.directory().join("template");
-        datadir::initialise(&self.binaries, &template).await?;
+        let template = datadir::template(&self.binaries, self.directory()).await?;
         let shared = Shared { durable: options.durable, semi_sync: options.semi_sync };
         let mut directories = Vec::new();
         for number in 1..=options.masters {
@@ -259,8 +258,9 @@ impl Sandbox {
             self.servers.push(SandboxServer::new(name, invocation, directory, port)?);
         }
         spawn_blocking(move || {
-            directories.iter().try_for_each(|directory| datadir::copy(&template, directory))?;
-            std::fs::remove_dir_all(&template)
+            let place = template.place();
+            directories.iter().try_for_each(|directory| datadir::copy(place, directory))?;
+            template.done_with()
         })
         .await
         .map_err(std::io::Error::from)

@@ -12,7 +12,9 @@ use super::credential::{CACHING_SHA2, Credential, NATIVE};
 use super::end::SessionEnd;
 use super::shared::Shared;
 use crate::topology::{Account, AccountPlugin, Flavor};
-use crate::wire::{AuthSwitch, NativeSecret, PacketStream, SALT_LEN, Salt, Stream, StreamError};
+use crate::wire::{
+    AuthSwitch, NativeSecret, PacketStream, RsaKey, SALT_LEN, Salt, Stream, StreamError,
+};
 
 /// Learns what logs `user` in after COM_CHANGE_USER. The client is asked anew, with the connection's
 /// own `salt`: libmariadb's native plugin answers that one, whatever it is sent
@@ -251,6 +253,10 @@ async fn learn_sha2(
     if let ([2], Some(key)) = (reply.as_slice(), &key) {
         packets.write(&[&[1], key.public_pem().as_bytes()].concat()).await?;
         reply = zeroize::Zeroizing::new(packets.read().await?);
+    } else if reply.len() != RsaKey::SEALED_LEN && reply.pop_if(|last| *last == 0).is_some() {
+        // libmariadb shows the password to a server that offers no TLS, without asking for a key
+        // (seen with 3.3.20). It is out already, and what a client may risk is its own affair.
+        return Ok(Credential::Password(reply));
     }
     let password = key.and_then(|key| key.decrypt(&reply, &answer.salt).ok());
     Ok(password.map_or(Credential::Wrong, Credential::Password))

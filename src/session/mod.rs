@@ -32,6 +32,8 @@ mod functions;
 mod greeting;
 mod holding;
 mod idle;
+#[doc(hidden)]
+pub mod inspect;
 mod kill;
 mod killing;
 mod learning;

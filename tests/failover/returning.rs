@@ -22,9 +22,33 @@ async fn a_master_that_comes_back_is_fenced_and_rejoins() {
         tandem::topology::Flavor::MySql => "SET GLOBAL super_read_only=0, GLOBAL read_only=0",
     };
     stack.sandbox.server(0).execute(&[open]).await.expect("opened");
+    m1_is_fenced_and_rejoins(&stack, &mut client).await;
+}
+
+/// One that was frozen comes back as it was: writable, with its connections, and without having
+/// heard that another took over.
+#[tokio::test]
+async fn a_master_that_thaws_is_fenced_and_rejoins() {
+    let stack = Stack::start().await;
+    let mut client = stack.connect().await;
+    let table = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, a INT)";
+    client.query_drop(table).await.expect("made");
+    client.query_drop("INSERT INTO t (a) VALUES (1), (2)").await.expect("inserted");
+    stack.sandbox.server(0).freeze().await.expect("frozen");
+    stack.await_active(Some("m2")).await;
+    client.query_drop("INSERT INTO t (a) VALUES (3)").await.expect("on m2");
+    stack.sandbox.server(0).thaw().expect("thawed");
+    m1_is_fenced_and_rejoins(&stack, &mut client).await;
+}
+
+/// Three rows were written, the third on m2, and m1 is there again, open.
+async fn m1_is_fenced_and_rejoins(stack: &Stack, client: &mut mysql_async::Conn) {
+    let fence = match stack.sandbox.binaries().flavor() {
+        tandem::topology::Flavor::MariaDb => "SELECT @@GLOBAL.read_only",
+        tandem::topology::Flavor::MySql => "SELECT @@GLOBAL.super_read_only",
+    };
     eventually("m1 is fenced", async || {
-        let read_only = ask::<u8>(stack.sandbox.server(0), "SELECT @@GLOBAL.read_only").await;
-        (read_only == 1).then_some(())
+        (ask::<u8>(stack.sandbox.server(0), fence).await == 1).then_some(())
     })
     .await;
     stack.sandbox.await_replication().await.expect("both threads say Yes");

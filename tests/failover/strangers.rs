@@ -58,7 +58,15 @@ async fn log_in(stack: &Stack) -> TcpStream {
 fn neighbour(stack: &Stack) -> impl AsyncFnOnce() + use<> {
     let (opts, (stop, mut stopped)) = (stack.opts(), tokio::sync::oneshot::channel::<()>());
     let work = tokio::spawn(async move {
-        let mut client = mysql_async::Conn::new(opts).await.expect("a login");
+        // Its own login may take longer than strangers are given here: MySQL asks for the password.
+        let log_in = async {
+            loop {
+                if let Ok(client) = mysql_async::Conn::new(opts.clone()).await {
+                    return client;
+                }
+            }
+        };
+        let mut client = within("a login", log_in).await;
         let id: Option<u32> = client.query_first("SELECT CONNECTION_ID()").await.expect("asked");
         loop {
             let same: Option<u32> =
