@@ -219,6 +219,7 @@ impl Client {
             schema: None,
             plugin: plugin.map(str::to_owned),
             attributes: input.text().to_vec(),
+            zstd_level: None,
         };
         let mut payload = response.to_payload();
         // Sometimes cut off.
