@@ -26,7 +26,7 @@ pub enum Step {
     /// A command that names the statement, and what follows its id.
     Statement(u8, Vec<u8>),
     /// These, in one segment, before the first answer.
-    Pipelined(Vec<Step>),
+    Pipelined(Vec<Self>),
 }
 
 /// COM_STMT_EXECUTE.
