@@ -38,6 +38,11 @@ fn replay(target: &str) {
 }
 
 #[test]
+fn compressed() {
+    replay("compressed");
+}
+
+#[test]
 fn handshake() {
     replay("handshake");
 }
@@ -55,6 +60,16 @@ fn ok_packet() {
 #[test]
 fn packets() {
     replay("packets");
+}
+
+#[test]
+fn parameters() {
+    replay("parameters");
+}
+
+#[test]
+fn proxy_header() {
+    replay("proxy_header");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! panics, and what was understood is understood again from what is written of it.
 
 use tandem::wire::{
-    AuthSwitch, Capabilities, ChangeUser, ErrorPacket, Greeting, HandshakeResponse,
+    AuthSwitch, Capabilities, ChangeUser, ErrorPacket, Greeting, HandshakeResponse, ZSTD_LEVEL,
 };
 
 use super::input::Input;
@@ -39,6 +39,9 @@ fn response(payload: &[u8]) {
     // Tandem itself never sends a token in the form of before 4.1.
     response.capabilities =
         response.capabilities | Capabilities::SECURE_CONNECTION | Capabilities::PLUGIN_AUTH_LENENC;
+    if response.capabilities.has(Capabilities::ZSTD) {
+        response.zstd_level.get_or_insert(ZSTD_LEVEL); // may be missing, and is written all the same
+    }
     assert_eq!(HandshakeResponse::parse(&response.to_payload()), Ok(response));
 }
 

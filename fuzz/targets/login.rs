@@ -219,7 +219,7 @@ impl Client {
             schema: None,
             plugin: plugin.map(str::to_owned),
             attributes: input.text().to_vec(),
-            zstd_level: None,
+            zstd_level: Some(3),
         };
         let mut payload = response.to_payload();
         // Sometimes cut off.

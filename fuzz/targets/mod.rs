@@ -9,11 +9,15 @@
 #[path = "../../tests/fake_server/mod.rs"]
 mod fake_server;
 mod input;
+mod pieces;
 
+pub mod compressed;
 pub mod handshake;
 pub mod login;
 pub mod ok_packet;
 pub mod packets;
+pub mod parameters;
+pub mod proxy_header;
 pub mod response;
 pub mod session_state;
 pub mod statement;
@@ -22,11 +26,14 @@ pub mod statement;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const ALL: [Target; 7] = [
+pub const ALL: [Target; 10] = [
+    ("compressed", compressed::run),
     ("handshake", handshake::run),
     ("login", login::run),
     ("ok_packet", ok_packet::run),
     ("packets", packets::run),
+    ("parameters", parameters::run),
+    ("proxy_header", proxy_header::run),
     ("response", response::run),
     ("session_state", session_state::run),
     ("statement", statement::run),

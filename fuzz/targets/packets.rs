@@ -3,58 +3,13 @@
 //! Input: a byte that decides the pieces, then the stream. What must hold: the packets are those that a
 //! reader of the whole stream finds, however it is cut; a length above the limit is refused at its header.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use futures_util::FutureExt as _;
 use tandem::wire::{
     Cursor, Header, PacketStream, StreamError, put_lenenc_bytes, put_lenenc_int, put_packet,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::input::{Input, lengths};
-
-/// Delivers `bytes` in pieces, then its end; takes whatever is written.
-struct Pieces<'a, L> {
-    bytes: &'a [u8],
-    lengths: L,
-    written: Vec<u8>,
-}
-
-impl<L: Iterator<Item = usize> + Unpin> AsyncRead for Pieces<'_, L> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let wanted = self.lengths.next().unwrap_or(1);
-        let len = wanted.min(self.bytes.len()).min(room.remaining());
-        let (piece, rest) = self.bytes.split_at(len);
-        self.bytes = rest;
-        room.put_slice(piece);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<L: Unpin> AsyncWrite for Pieces<'_, L> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.written.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
+use super::pieces::Pieces;
 
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
@@ -65,7 +20,7 @@ pub fn run(data: &[u8]) {
 
 fn read_whole_packets(seed: u8, mut rest: &[u8]) {
     const LONGEST: usize = PacketStream::<tokio::io::Empty>::MAX_PACKET;
-    let pieces = Pieces { bytes: rest, lengths: lengths(seed), written: Vec::new() };
+    let pieces = Pieces::new(rest, lengths(seed));
     let mut stream = PacketStream::new(pieces);
     loop {
         let read = stream.read().now_or_never().expect("nothing is waited for");

@@ -1,10 +1,10 @@
-//! The statement scanner.
+//! The statement scanner, and the KILL that it recognises.
 //!
 //! Input: a byte of flags, then a statement. What must hold: no panic; at most as many tokens as bytes,
 //! found in order and without overlap; comments before a statement and the case of its letters change
-//! nothing.
+//! nothing; a KILL that is aimed at another connection names that one, in as many bytes.
 
-use tandem::session::inspect::{classify, tokens};
+use tandem::session::inspect::{aim_kill, classify, tokens};
 
 use super::input::Input;
 
@@ -43,7 +43,17 @@ pub fn run(data: &[u8]) {
     if said.is_several() {
         assert!(!said.is_repeatable() && !said.is_refused_whole() && !said.is_plain());
     }
+    kill(&[b"\x03", sql].concat(), escapes);
+    kill(&[b"\x0c", sql].concat(), escapes);
     if flags & 2 != 0 && !sql.is_empty() && sql.len() < 256 {
         let _ = classify(&sql.repeat(LONG / sql.len()), escapes);
     }
+}
+
+fn kill(payload: &[u8], escapes: bool) {
+    const OTHER: u32 = 7;
+    let Some((id, aimed)) = aim_kill(payload, escapes, OTHER) else { return };
+    assert_eq!(aimed.len(), payload.len());
+    let (named, back) = aim_kill(&aimed, escapes, OTHER).expect("still a KILL");
+    assert_eq!((named, back), (OTHER, aimed), "the KILL was for {id}");
 }

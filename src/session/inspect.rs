@@ -4,9 +4,10 @@
 //! their own and see only what is public. What they ask of the statement scanner and of the session
 //! state is here, and nothing else uses it: it has no part in the library's interface.
 
+use super::kill::Kill;
 use super::state::SessionState;
 use super::statement::{Statement, Token, Tokens, Traits};
-use crate::wire::OkPacket;
+use crate::wire::{Command, OkPacket};
 
 /// What the scanner says of a statement. Equal when it says the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,16 @@ impl Classified {
 #[must_use]
 pub fn classify(sql: &[u8], backslash_escapes: bool) -> Classified {
     Classified(Statement::classify(sql, backslash_escapes))
+}
+
+/// The connection that a COM_QUERY or COM_PROCESS_KILL names, and the same command naming another.
+/// `None` when the command kills nothing, or there is no room for the other.
+#[must_use]
+pub fn aim_kill(payload: &[u8], backslash_escapes: bool, other: u32) -> Option<(u32, Vec<u8>)> {
+    let command = Command::from_byte(*payload.first()?);
+    let kill = Kill::read(command, payload, backslash_escapes)?;
+    let mut aimed = payload.to_vec();
+    kill.aim(&mut aimed, other).then_some((kill.id, aimed))
 }
 
 /// How many tokens a text has, and the words and quoted texts among them, in order.
