@@ -22,11 +22,19 @@ fail() { echo "fetch-server: $*" >&2; exit 1; }
 name=$1
 root=${2:-"$(cd "$(dirname "$0")/.." && pwd)/.cache/servers/$name"}
 
+hook=true
 case $name in
     mysql-9)      suite=sid    server=usr/sbin/mysqld   packages=mysql-server-core,mysql-client-core ;;
     mariadb-11.8) suite=trixie server=usr/sbin/mariadbd packages=mariadb-server-core,mariadb-client-core ;;
     *)            fail "unknown server \"$name\"; there are mysql-9 and mariadb-11.8" ;;
 esac
+
+# MariaDB's authentication plugins lie in a package that sets up a service: only its files are taken.
+if [ "$name" = mariadb-11.8 ]; then
+    hook='chroot "$1" sh -c "cd /tmp && apt-get -qq download mariadb-server && \
+        dpkg-deb --extract mariadb-server_*.deb server && mkdir -p /usr/lib/mysql && \
+        cp -a server/usr/lib/mysql/plugin /usr/lib/mysql/ && rm -r server mariadb-server_*.deb"'
+fi
 
 if [ -x "$root/$server" ]; then
     echo "$name is there: $root"
@@ -54,7 +62,7 @@ trap 'exit 1' HUP INT TERM
 
 # A mirror that is a snapshot has an index whose validity has passed; it is still signed.
 mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
-    --include="$packages" "$suite" "$making/root" \
+    --include="$packages" --customize-hook="$hook" "$suite" "$making/root" \
     "deb [signed-by=$keyring] $mirror $suite main" >&2 \
     || fail "$mirror gave no $suite with $packages; what mmdebstrap said is above"
 [ -x "$making/root/$server" ] || fail "the packages $packages of $suite hold no /$server"

@@ -20,7 +20,7 @@ use tandem::topology::{
     AccountPlugin, Facts, Flavor, Observation, Outcome, ServerId, Term, TermStore, ThreadState,
     Topology, UnreachableKind,
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 const M1: ServerId = ServerId(0);
 const M2: ServerId = ServerId(1);
@@ -352,9 +352,8 @@ async fn accounts(rig: &Rig) {
     let mut table = RoutingTable::starting(rig.sandbox.configured(), now);
     table.writer = Writer::Active(M2);
     let (routes, followed) = watch::channel(Arc::new(table));
-    let requested = Arc::new(Notify::new());
-    let (reader, mut published) =
-        AccountReader::new(Dialer::new(&rig.settings()), followed, requested.clone());
+    let (questions, asked) = mpsc::channel(1);
+    let (reader, mut published) = AccountReader::new(Dialer::new(&rig.settings()), followed, asked);
     let reading = tokio::spawn(reader.run());
     published.wait_for(|accounts| !accounts.of("nat").is_empty()).await.expect("read");
     let nat = published.borrow().of("nat").to_vec();
@@ -371,8 +370,11 @@ async fn accounts(rig: &Rig) {
     assert_eq!(nat[0].host, "%");
     assert!(published.borrow().unreadable.is_none());
     rig.root(M2, "CREATE USER late@'%' IDENTIFIED BY 'x'").await;
-    requested.notify_one();
-    published.wait_for(|accounts| !accounts.of("late").is_empty()).await.expect("on request");
+    let (done, read) = oneshot::channel();
+    questions.send(("late".to_owned(), done)).await.expect("it listens");
+    read.await.expect("read on request");
+    assert_eq!(published.borrow().of("late").len(), 1);
+    assert_eq!(published.borrow().of("nat"), nat, "the others stay");
     drop(routes);
     reading.await.expect("it ends with its routes");
 }

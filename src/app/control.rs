@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal as signals};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::console_door::ConsoleDoor;
@@ -26,6 +26,8 @@ use crate::topology::Topology;
 
 /// Observations on their way to the coordinator.
 const OBSERVATIONS: usize = 1024;
+/// Users whose accounts are to be read again.
+const QUESTIONS: usize = 256;
 /// Transitions that are kept for the console.
 const JOURNAL_ROWS: usize = 1000;
 /// For an order's connection to a server.
@@ -104,15 +106,14 @@ impl Plane {
         );
         tasks.spawn(coordinator.run());
 
-        let refresh_accounts = Arc::new(Notify::new());
-        let (reader, accounts) =
-            AccountReader::new(dialer, routes.clone(), Arc::clone(&refresh_accounts));
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        let (reader, accounts) = AccountReader::new(dialer, routes.clone(), asked);
         tasks.spawn(reader.run());
 
         let channels = Channels {
             routes: routes.clone(),
             accounts,
-            refresh_accounts,
+            questions,
             observations: observe,
             offers: offers.clone(),
         };
@@ -128,6 +129,7 @@ impl Plane {
         shared.compression = config.compression;
         let shared = Arc::new(shared);
         tasks.spawn(Arc::clone(&shared).follow_routes());
+        tasks.spawn(Arc::clone(&shared).look_after_standbys());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (workers, threads) = Workers::start(cores, &shared)?;
         let handles = Handles { routes, topology, status, journal, sessions: shared, metrics };
@@ -156,6 +158,7 @@ impl Plane {
                 settings: config::settings(config).into(),
                 admin: config.admin.user.clone(),
                 sessions: Arc::new(super::console_door::Sessions(self.handles.clone())),
+                logins: self.handles.sessions.standby_logins(),
             };
             let timeout = config.limits.connect_timeout;
             let door =
@@ -167,6 +170,7 @@ impl Plane {
                 routing: self.handles.routes.clone(),
                 topology: self.handles.topology.clone(),
                 metrics: Arc::clone(&self.handles.metrics),
+                logins: self.handles.sessions.standby_logins(),
             };
             self.tasks.spawn(async move {
                 if let Err(error) = serve_http(listener, handles).await {

@@ -8,6 +8,7 @@ use super::statement::{Expression, Item, KNOWN, Statement};
 use super::tables::{self, Table};
 use crate::config::Setting;
 use crate::routing::RoutingTable;
+use crate::session::StandbyLogin;
 use crate::topology::Topology;
 
 /// What is known at one moment.
@@ -17,6 +18,7 @@ pub(super) struct Picture {
     pub(super) topology: Arc<Topology>,
     pub(super) settings: Arc<[Setting]>,
     pub(super) sessions: Vec<SessionRow>,
+    pub(super) logins: Arc<[StandbyLogin]>,
     /// All metrics as text.
     pub(super) samples: String,
 }
@@ -94,13 +96,14 @@ const VARIABLES: &[(&str, Option<&str>)] = &[
 
 /// The answer to `statement`.
 pub(super) fn answer(statement: &Statement, asker: &Asker, picture: &Picture) -> Answer {
-    let Picture { now, routing, topology, settings, sessions, samples } = picture;
+    let Picture { now, routing, topology, settings, sessions, logins, samples } = picture;
     Answer::Table(match statement {
         Statement::Masters => tables::masters(routing, topology, *now),
         Statement::Replicas => tables::replicas(routing, topology, *now),
         Statement::Replication(spelling) => tables::replication(*spelling, topology),
         Statement::Terms => tables::terms(topology),
         Statement::Sessions => tables::sessions(sessions, *now),
+        Statement::Logins => tables::logins(logins, topology, *now),
         Statement::Stats => tables::stats(routing, samples, *now),
         Statement::Config => tables::config(settings),
         Statement::Select(items) => match select(items, asker) {

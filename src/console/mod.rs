@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use crate::config::Setting;
 use crate::metrics::{self, Metrics};
 use crate::routing::RoutingTable;
+use crate::session::StandbyLogin;
 use crate::topology::Topology;
 use answer::Picture;
 
@@ -41,6 +42,8 @@ pub struct Handles {
     pub admin: String,
     /// Who is connected.
     pub sessions: Arc<dyn SessionList>,
+    /// How the users fare on the standby masters.
+    pub logins: watch::Receiver<Arc<[StandbyLogin]>>,
 }
 
 impl Handles {
@@ -52,6 +55,7 @@ impl Handles {
             topology: self.topology.borrow().clone(),
             settings: self.settings.clone(),
             sessions: self.sessions.sessions(),
+            logins: self.logins.borrow().clone(),
             samples: metrics::encode(&self.metrics.registry),
         }
     }

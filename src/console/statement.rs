@@ -17,6 +17,8 @@ pub(super) enum Statement {
     Terms,
     /// `SHOW SESSIONS`
     Sessions,
+    /// `SHOW LOGINS`
+    Logins,
     /// `SHOW STATS`
     Stats,
     /// `SHOW CONFIG`
@@ -62,7 +64,7 @@ pub(super) enum Expression {
 
 /// The statements that there are, for the error of one that there is not.
 pub(super) const KNOWN: &str = "SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, \
-                                SHOW SESSIONS, SHOW STATS, SHOW CONFIG";
+                                SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG";
 
 /// Statements of the design that are not built yet, by their first words.
 const NOT_BUILT: &[&str] = &[
@@ -101,6 +103,7 @@ impl Statement {
             ["SHOW", "SESSIONS" | "PROCESSLIST"] | ["SHOW", "FULL", "PROCESSLIST"] => {
                 Self::Sessions
             }
+            ["SHOW", "LOGINS"] => Self::Logins,
             ["SHOW", "STATS"] => Self::Stats,
             ["SHOW", "CONFIG"] => Self::Config,
             ["SELECT", ..] => select(&text["SELECT".len()..]).map_or(Self::Unknown, Self::Select),
@@ -245,6 +248,7 @@ mod tests {
             ("SHOW ALL REPLICAS STATUS", Statement::Replication(Spelling::Replica)),
             ("SHOW TERMS", Statement::Terms),
             ("SHOW SESSIONS", Statement::Sessions),
+            ("show logins", Statement::Logins),
             ("SHOW FULL PROCESSLIST", Statement::Sessions),
             ("SHOW STATS", Statement::Stats),
             ("SHOW CONFIG", Statement::Config),

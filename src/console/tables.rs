@@ -6,6 +6,7 @@ use super::SessionRow;
 use super::statement::Spelling;
 use crate::config::Setting;
 use crate::routing::{RoutingTable, Writer};
+use crate::session::StandbyLogin;
 use crate::topology::{Channel, Facts, Role, Server, TermStore, Topology};
 
 /// A result: every value is a text or NULL.
@@ -204,6 +205,28 @@ pub(super) fn sessions(sessions: &[SessionRow], now: Instant) -> Table {
                 (!session.server.is_empty()).then(|| session.server.clone()),
                 Some(session.state.clone()),
                 Some(seconds(now.saturating_duration_since(session.since))),
+            ]
+        })
+        .collect();
+    table
+}
+
+/// `SHOW LOGINS`: which standby lets in who the active master lets in; those that are refused first.
+pub(super) fn logins(logins: &[StandbyLogin], topology: &Topology, now: Instant) -> Table {
+    let mut table =
+        Table::new(&["User", "Schema", "Standby", "Accepted", "Refusal", "Asked_Seconds_Ago"]);
+    let mut logins: Vec<&StandbyLogin> = logins.iter().collect();
+    logins.sort_by_key(|login| login.refusal.is_none());
+    table.rows = logins
+        .into_iter()
+        .map(|login| {
+            vec![
+                Some(login.user.clone()),
+                (!login.schema.is_empty()).then(|| login.schema.clone()),
+                Some(topology.servers().name(login.server).to_owned()),
+                Some(yes_no(login.refusal.is_none())),
+                login.refusal.clone(),
+                Some(seconds(now.saturating_duration_since(login.asked))),
             ]
         })
         .collect();

@@ -12,7 +12,7 @@ use super::*;
 use crate::config::Place;
 use crate::routing::Writer;
 use crate::topology::Term;
-use crate::topology::fixture::{self, M1};
+use crate::topology::fixture::{self, M1, M2};
 
 fn session(id: u64, server: &str, state: &str, since: Instant) -> SessionRow {
     SessionRow {
@@ -22,6 +22,16 @@ fn session(id: u64, server: &str, state: &str, since: Instant) -> SessionRow {
         server: server.into(),
         state: state.into(),
         since,
+    }
+}
+
+fn login(user: &str, refusal: Option<&str>, asked: Instant) -> StandbyLogin {
+    StandbyLogin {
+        user: user.into(),
+        schema: "shop".into(),
+        server: M2,
+        refusal: refusal.map(Into::into),
+        asked,
     }
 }
 
@@ -59,6 +69,7 @@ fn picture(healthy: bool) -> Picture {
         topology: Arc::new(topology),
         settings: [setting].into(),
         sessions: vec![session(12, "", "held", gone), session(11, "m1", "in a transaction", start)],
+        logins: [login("app", None, gone), login("old", Some("error 1045: denied"), gone)].into(),
         samples: "# TYPE tandem_a counter\ntandem_a_total{server=\"m 1\"} 3\n# EOF\n".into(),
     }
 }
@@ -260,16 +271,36 @@ fn a_broken_pair_is_shown() {
 }
 
 #[test]
+fn logins_that_a_standby_refuses_come_first() {
+    insta::assert_snapshot!(shown("SHOW LOGINS", &picture(true)), @r"
+    ***
+                 User: old
+               Schema: shop
+              Standby: m2
+             Accepted: No
+              Refusal: error 1045: denied
+    Asked_Seconds_Ago: 3.0
+    ***
+                 User: app
+               Schema: shop
+              Standby: m2
+             Accepted: Yes
+              Refusal: NULL
+    Asked_Seconds_Ago: 3.0
+    ");
+}
+
+#[test]
 fn what_there_is_not_is_refused_with_what_there_is() {
     let picture = picture(true);
-    insta::assert_snapshot!(shown("SWITCHOVER TO m2", &picture), @"SWITCHOVER is not built yet in this version; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW SESSIONS, SHOW STATS, SHOW CONFIG");
-    insta::assert_snapshot!(shown("DROP TABLE t", &picture), @"the console does not know this statement; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW SESSIONS, SHOW STATS, SHOW CONFIG");
+    insta::assert_snapshot!(shown("SWITCHOVER TO m2", &picture), @"SWITCHOVER is not built yet in this version; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG");
+    insta::assert_snapshot!(shown("DROP TABLE t", &picture), @"the console does not know this statement; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG");
     insta::assert_snapshot!(shown("SELECT @@nothing", &picture), @"Unknown system variable 'nothing'");
 }
 
 /// The console behind a loopback port, for clients that need one.
 async fn console() -> (u16, tokio::task::JoinHandle<Result<(), ConsoleError>>) {
-    let Picture { routing, topology, settings, sessions, .. } = picture(true);
+    let Picture { routing, topology, settings, sessions, logins, .. } = picture(true);
     let handles = Handles {
         routing: watch::channel(routing).1,
         topology: watch::channel(topology).1,
@@ -277,6 +308,7 @@ async fn console() -> (u16, tokio::task::JoinHandle<Result<(), ConsoleError>>) {
         settings,
         admin: "admin".into(),
         sessions: Arc::new(Fixed(sessions)),
+        logins: watch::channel(logins).1,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -32,10 +32,12 @@ use tokio::sync::watch;
 
 use crate::metrics::{self, Metrics};
 use crate::routing::{RoutingTable, Writer};
+use crate::session::StandbyLogin;
 use crate::topology::Topology;
 
 pub use status::{
-    AutoIncrement, ChannelStatus, HeldStatus, ProbeStatus, ServerState, ServerStatus, Status,
+    AutoIncrement, ChannelStatus, HeldStatus, ProbeStatus, RefusedLogin, ServerState, ServerStatus,
+    Status,
 };
 
 /// What the answers are made from.
@@ -47,13 +49,16 @@ pub struct Handles {
     pub topology: watch::Receiver<Arc<Topology>>,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// How the users fare on the standby masters.
+    pub logins: watch::Receiver<Arc<[StandbyLogin]>>,
 }
 
 impl Handles {
     fn status(&self) -> Status {
         let routing = self.routing.borrow().clone();
         let topology = self.topology.borrow().clone();
-        Status::of(&routing, &topology, Instant::now())
+        let logins = self.logins.borrow().clone();
+        Status::of(&routing, &topology, &logins, Instant::now())
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::routing::{RoutingTable, Writer};
+use crate::session::StandbyLogin;
 use crate::topology::{Channel, Role, Server, TermStore, Topology};
 
 /// Who is active, or why nobody is, and what is known of each server.
@@ -22,6 +23,24 @@ pub struct Status {
     pub held: Option<HeldStatus>,
     /// The masters in order of preference, then the replicas.
     pub servers: Vec<ServerStatus>,
+    /// Users of the active master that a standby does not let in: their sessions would not outlive a
+    /// failover to it.
+    pub refused_logins: Vec<RefusedLogin>,
+}
+
+/// A user that a standby refuses.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RefusedLogin {
+    /// Who.
+    pub user: String,
+    /// The schema of the login; empty for none.
+    pub schema: String,
+    /// The name of the standby.
+    pub server: String,
+    /// Its words.
+    pub refusal: String,
+    /// How long ago it was asked.
+    pub age_seconds: f64,
 }
 
 /// Nobody takes writes.
@@ -120,7 +139,21 @@ pub struct ChannelStatus {
 impl Status {
     /// The document at `now`.
     #[must_use]
-    pub fn of(routing: &RoutingTable, topology: &Topology, now: Instant) -> Self {
+    pub fn of(
+        routing: &RoutingTable,
+        topology: &Topology,
+        logins: &[StandbyLogin],
+        now: Instant,
+    ) -> Self {
+        let refused = |login: &StandbyLogin| {
+            Some(RefusedLogin {
+                user: login.user.clone(),
+                schema: login.schema.clone(),
+                server: routing.servers.name(login.server).to_owned(),
+                refusal: login.refusal.clone()?,
+                age_seconds: seconds(login.asked, now),
+            })
+        };
         let held = match &routing.writer {
             Writer::Active(_) => None,
             Writer::Held { since, reason } => {
@@ -138,6 +171,7 @@ impl Status {
                 .iter()
                 .map(|server| ServerStatus::of(server, routing, topology, now))
                 .collect(),
+            refused_logins: logins.iter().filter_map(refused).collect(),
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::topology::Term;
-use crate::topology::fixture::{self, M1};
+use crate::topology::fixture::{self, M1, M2};
 
 fn held(now: Instant) -> RoutingTable {
     let reason = "m1 refused connections, m2's applier stopped with error 1062".into();
@@ -24,13 +24,22 @@ fn active(now: Instant) -> RoutingTable {
     RoutingTable { generation: 5, writer: Writer::Active(M1), ..held(now) }
 }
 
+fn login(user: &str, refusal: Option<&str>, asked: Instant) -> StandbyLogin {
+    let refusal = refusal.map(Into::into);
+    StandbyLogin { user: user.into(), schema: String::new(), server: M2, refusal, asked }
+}
+
 #[test]
 fn the_document_says_who_is_active_and_why_not() {
     let start = Instant::now();
     let (gone, now) = (start + Duration::from_secs(2), start + Duration::from_secs(5));
-    let healthy = Status::of(&active(start), &fixture::healthy(start), now);
+    let healthy = Status::of(&active(start), &fixture::healthy(start), &[], now);
     insta::assert_snapshot!(serde_json::to_string_pretty(&healthy).unwrap());
-    let half_gone = Status::of(&held(gone), &fixture::half_gone(start, gone), now);
+    let logins = [
+        login("app", None, start),
+        login("old", Some("error 1045: Access denied for user 'old'"), start),
+    ];
+    let half_gone = Status::of(&held(gone), &fixture::half_gone(start, gone), &logins, now);
     insta::assert_snapshot!(serde_json::to_string_pretty(&half_gone).unwrap());
 }
 
@@ -59,7 +68,11 @@ async fn each_path_answers_from_the_latest_data() {
     let shutdown = async {
         stopped.await.ok();
     };
-    let server = tokio::spawn(serve(listener, Handles { routing, topology, metrics }, shutdown));
+    let server = tokio::spawn(serve(
+        listener,
+        Handles { routing, topology, metrics, logins: watch::channel(Arc::default()).1 },
+        shutdown,
+    ));
 
     let (status, _, body) = get(address, "/readyz").await;
     assert_eq!(status, "HTTP/1.1 503 Service Unavailable");

@@ -27,12 +27,18 @@ pub struct SessionMetrics {
     pub outcome_unknown: Counter,
     /// Logins that a master refused, or that did not come to an end.
     pub login_failures: Counter,
+    standby_refusals: Family<Standby, Gauge>,
     ended: Family<Reason, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Standby {
+    server: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -76,7 +82,18 @@ impl SessionMetrics {
             "Logins that were refused or did not come to an end",
             this.login_failures,
         );
+        registry.register(
+            "standby_refusals",
+            "Users of the active master that a standby refuses, each schema counted",
+            this.standby_refusals,
+        );
         metrics
+    }
+
+    /// How many users of the active master this one refuses.
+    #[must_use]
+    pub fn standby_refusals(&self, server: &str) -> Gauge {
+        self.standby_refusals.get_or_create_owned(&Standby { server: server.to_owned() })
     }
 
     /// Sessions that ended for this reason, a name from a closed list. Looked up once a session.

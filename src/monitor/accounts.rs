@@ -2,15 +2,16 @@
 //!
 //! Tandem judges no login; it needs the stored hash of `mysql_native_password` accounts to turn a
 //! client's token into one for the master (`protocol.md` 1.1), and the plugin's name to ask the
-//! client for the right thing. The table is read again every ten seconds, when another master
-//! becomes active, and when a login meets a user that is not in it: then at most once a second, so
-//! that a flood of wrong names costs the master nothing.
+//! client for the right thing. The table is read again every ten seconds, and when another master
+//! becomes active. A login that fits nothing in it asks for the rows of its user alone: an account or
+//! a password that was made a moment ago works at once. All such questions of ten milliseconds are
+//! one statement, so that a flood of wrong names costs the master less than their logins do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
@@ -21,29 +22,34 @@ use crate::topology::grants::Privilege;
 use crate::topology::{Account, AccountPlugin, Accounts, Dialect, Flavor, ServerId};
 
 const INTERVAL: Duration = Duration::from_secs(10);
-const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// Between two statements for users that logins asked for, and how many users one has.
+const BATCH_EVERY: Duration = Duration::from_millis(10);
+const BATCH: usize = 100;
 const READ_WITHIN: Duration = Duration::from_secs(5);
+
+/// A user whose rows are wanted, and who is told when they were read.
+pub(super) type Question = (String, oneshot::Sender<()>);
 
 /// Keeps the accounts of the active master, or of another one while nobody is active, published.
 pub struct AccountReader {
     dialer: Dialer,
     routes: watch::Receiver<Arc<RoutingTable>>,
-    requested: Arc<Notify>,
+    questions: mpsc::Receiver<Question>,
     accounts: watch::Sender<Arc<Accounts>>,
     connection: Option<(ServerId, Connection)>,
 }
 
 impl AccountReader {
-    /// A reader, and where its result is to be had. Notify `requested` to have the accounts read
-    /// again.
+    /// A reader, and where its result is to be had. The rows of the users that come through
+    /// `questions` are read at once; a question that cannot be answered is dropped.
     #[must_use]
     pub fn new(
         dialer: Dialer,
         routes: watch::Receiver<Arc<RoutingTable>>,
-        requested: Arc<Notify>,
+        questions: mpsc::Receiver<Question>,
     ) -> (Self, watch::Receiver<Arc<Accounts>>) {
         let (accounts, published) = watch::channel(Arc::new(Accounts::default()));
-        (Self { dialer, routes, requested, accounts, connection: None }, published)
+        (Self { dialer, routes, questions, accounts, connection: None }, published)
     }
 
     /// Reads until nobody wants to know any more.
@@ -54,7 +60,13 @@ impl AccountReader {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = self.requested.notified() => {}
+                asked = self.questions.recv() => {
+                    let Some(question) = asked else { return };
+                    let next = Instant::now() + BATCH_EVERY;
+                    self.look_up(question).await;
+                    sleep_until(next).await;
+                    continue;
+                }
                 changed = self.routes.changed() => {
                     if changed.is_err() {
                         return;
@@ -67,62 +79,106 @@ impl AccountReader {
                 }
                 () = self.accounts.closed() => return,
             }
-            let began = Instant::now();
             self.refresh().await;
-            sleep_until(began + AT_MOST_EVERY).await;
         }
     }
 
     async fn refresh(&mut self) {
+        let read = self.read_from_any(None).await;
+        let accounts = match read {
+            Some(Ok(rows)) => Accounts::new(rows),
+            Some(Err(why)) => {
+                let mut accounts = Accounts::clone(&self.accounts.borrow());
+                accounts.unreadable = Some(why);
+                accounts
+            }
+            // No master tells: what was read last still holds.
+            None => return,
+        };
+        if self.publish(&accounts) {
+            match &accounts.unreadable {
+                Some(why) => warn!("the accounts of the masters cannot be read: {why}"),
+                None => info!("the accounts of the masters were read"),
+            }
+        }
+    }
+
+    /// Reads the rows of the user that was asked for, and of those that others have asked for by now.
+    async fn look_up(&mut self, first: Question) {
+        let mut questions = vec![first];
+        while questions.len() < BATCH
+            && let Ok(question) = self.questions.try_recv()
+        {
+            questions.push(question);
+        }
+        let mut users: Vec<String> = questions.iter().map(|(user, _)| user.clone()).collect();
+        users.push(String::new()); // stands for everybody who has no account
+        users.sort_unstable();
+        users.dedup();
+        let Some(Ok(rows)) = self.read_from_any(Some(&users)).await else { return };
+        let accounts = self.accounts.borrow().with(&users, rows);
+        if self.publish(&accounts) {
+            debug!(?users, "accounts that logins asked for were read");
+        }
+        for (_, done) in questions {
+            let _ = done.send(()); // who gave up waiting need not know
+        }
+    }
+
+    /// The rows of `users`, or of all, of the active master or the first other one that tells. The
+    /// inner error: the privilege is lacking.
+    async fn read_from_any(&mut self, users: Option<&[String]>) -> Option<Result<Rows, String>> {
         let routes = self.routes.borrow().clone();
         let active = routes.active();
         let others = routes.servers.masters().map(|server| server.id);
         for server in active.into_iter().chain(others.filter(|&id| Some(id) != active)) {
-            match timeout(READ_WITHIN, self.read(&routes, server)).await {
-                Ok(Ok(accounts)) => return self.publish(accounts),
-                Ok(Err(Failure::Denied(why))) => {
-                    let mut accounts = Accounts::clone(&self.accounts.borrow());
-                    accounts.unreadable = Some(why);
-                    return self.publish(accounts);
-                }
-                // The next master may tell; if none does, what was read last still holds.
+            match timeout(READ_WITHIN, self.read(&routes, server, users)).await {
+                Ok(Ok(rows)) => return Some(Ok(rows)),
+                Ok(Err(Failure::Denied(why))) => return Some(Err(why)),
+                // The next master may tell.
                 Ok(Err(Failure::Other(error))) => {
                     debug!(server = routes.servers.name(server), %error, "accounts not read");
                 }
                 Err(_) => debug!(server = routes.servers.name(server), "accounts not read in time"),
             }
         }
+        None
     }
 
-    fn publish(&self, accounts: Accounts) {
+    /// Whether they are others than before.
+    fn publish(&self, accounts: &Accounts) -> bool {
         self.accounts.send_if_modified(|published| {
-            if **published == accounts {
-                return false;
+            let changed = **published != *accounts;
+            if changed {
+                *published = Arc::new(accounts.clone());
             }
-            match &accounts.unreadable {
-                Some(why) => warn!("the accounts of the masters cannot be read: {why}"),
-                None => info!("the accounts of the masters were read"),
-            }
-            *published = Arc::new(accounts);
-            true
-        });
+            changed
+        })
     }
 
-    async fn read(&mut self, routes: &RoutingTable, server: ServerId) -> Result<Accounts, Failure> {
+    async fn read(
+        &mut self,
+        routes: &RoutingTable,
+        server: ServerId,
+        users: Option<&[String]>,
+    ) -> Result<Rows, Failure> {
         if let Some((of, mut connection)) = self.connection.take()
             && of == server
-            && let Ok(accounts) = read_accounts(&mut connection).await
+            && let Ok(rows) = read_accounts(&mut connection, users).await
         {
             self.connection = Some((server, connection));
-            return Ok(accounts);
+            return Ok(rows);
         }
         let address = &routes.servers.get(server).address;
         let mut connection = self.dialer.connect(address, READ_WITHIN).await?;
-        let accounts = read_accounts(&mut connection).await?;
+        let rows = read_accounts(&mut connection, users).await?;
         self.connection = Some((server, connection));
-        Ok(accounts)
+        Ok(rows)
     }
 }
+
+/// `(user, account)`
+type Rows = Vec<(String, Account)>;
 
 enum Failure {
     /// The account lacks the privilege: the server's words and the GRANT.
@@ -144,14 +200,17 @@ enum Store {
     GlobalPriv,
     /// Older MariaDB: `mysql.user`, the hash in `Password` unless a plugin is named.
     OldMariaDbUser,
-    /// MySQL.
+    /// MySQL before 8.0.14.
+    OldMySqlUser,
+    /// MySQL: second passwords and further factors in `User_attributes`.
     User,
 }
 
 impl Store {
     fn of(dialect: Dialect) -> Self {
         match dialect.flavor {
-            Flavor::MySql => Self::User,
+            Flavor::MySql if dialect.version >= (8, 0, 14) => Self::User,
+            Flavor::MySql => Self::OldMySqlUser,
             Flavor::MariaDb if dialect.version >= (10, 4, 0) => Self::GlobalPriv,
             Flavor::MariaDb => Self::OldMariaDbUser,
         }
@@ -165,9 +224,18 @@ impl Store {
                 "SELECT User, Host, IF(plugin = '', 'mysql_native_password', plugin) AS plugin, \
                  IF(Password = '', authentication_string, Password) AS hash FROM mysql.user"
             }
-            Self::User => {
+            Self::OldMySqlUser => {
                 "SELECT User, Host, plugin, \
                  IF(plugin = 'mysql_native_password', authentication_string, '') AS hash \
+                 FROM mysql.user"
+            }
+            Self::User => {
+                "SELECT User, Host, plugin, \
+                 IF(plugin = 'mysql_native_password', authentication_string, '') AS hash, \
+                 IF(plugin = 'mysql_native_password', \
+                    JSON_UNQUOTE(JSON_EXTRACT(User_attributes, '$.additional_password')), NULL) \
+                 AS second, \
+                 JSON_LENGTH(User_attributes, '$.multi_factor_authentication') AS factors \
                  FROM mysql.user"
             }
         }
@@ -177,14 +245,27 @@ impl Store {
         if self == Self::GlobalPriv {
             return Ok(read_priv(&row.text(&["Priv"])?));
         }
+        if row.find(&["factors"]).is_some_and(|factors| factors != "0") {
+            return Ok(vec![AccountPlugin::ManyFactors]);
+        }
         let plugin = row.text_or_empty(&["plugin"]);
-        Ok(vec![plugin_of(&plugin, &row.text_or_empty(&["hash"]))])
+        let mut ways = vec![plugin_of(&plugin, &row.text_or_empty(&["hash"]))];
+        // The password that RETAIN CURRENT PASSWORD kept.
+        ways.extend(row.find(&["second"]).map(|hash| plugin_of(&plugin, &hash)));
+        Ok(ways)
     }
 }
 
-async fn read_accounts(connection: &mut Connection) -> Result<Accounts, Failure> {
+async fn read_accounts(
+    connection: &mut Connection,
+    users: Option<&[String]>,
+) -> Result<Rows, Failure> {
     let store = Store::of(connection.dialect());
-    let sets = match connection.ask(store.question()).await?.all() {
+    let mut question = store.question().to_owned();
+    if let Some(users) = users {
+        question.push_str(&of_users(users));
+    }
+    let sets = match connection.ask(&question).await?.all() {
         Ok(sets) => sets,
         Err(ConnectionError::Server { code: 1142 | 1143 | 1044, message }) => {
             let grant = connection.grant(Privilege::Accounts);
@@ -199,7 +280,16 @@ async fn read_accounts(connection: &mut Connection) -> Result<Accounts, Failure>
             rows.push((user.clone(), Account { host: host.clone(), plugin }));
         }
     }
-    Ok(Accounts::new(rows))
+    Ok(rows)
+}
+
+/// The names came from clients: they are sent in a form that holds no quote.
+fn of_users(users: &[String]) -> String {
+    let literal = |user: &String| {
+        user.bytes().fold(String::from("X'"), |text, byte| format!("{text}{byte:02X}")) + "'"
+    };
+    let literals: Vec<String> = users.iter().map(literal).collect();
+    format!(" WHERE User IN ({})", literals.join(", "))
 }
 
 /// `mysql.global_priv.Priv`, as far as it is about authentication.
@@ -315,6 +405,30 @@ mod tests {
             read_priv(&two),
             [AccountPlugin::Native(Some(stage2())), AccountPlugin::Other("ed25519".to_owned())]
         );
+    }
+
+    #[test]
+    fn no_name_ends_the_statement() {
+        let users = ["a'b".to_owned(), String::new(), "ä".to_owned()];
+        assert_eq!(of_users(&users), " WHERE User IN (X'612762', X'', X'C3A4')");
+    }
+
+    #[test]
+    fn mysql_has_second_passwords_and_further_factors() {
+        let other = HASH.replace('2', "3");
+        let two = row(&[
+            ("plugin", Some("mysql_native_password")),
+            ("hash", Some(HASH)),
+            ("second", Some(&other)),
+            ("factors", None),
+        ]);
+        let ways = Store::User.read(Columns(&two)).expect("readable");
+        assert!(
+            matches!(ways[..], [AccountPlugin::Native(Some(a)), AccountPlugin::Native(Some(b))]
+            if a == stage2() && a != b)
+        );
+        let factors = row(&[("plugin", Some("caching_sha2_password")), ("factors", Some("1"))]);
+        assert_eq!(Store::User.read(Columns(&factors)), Ok(vec![AccountPlugin::ManyFactors]));
     }
 
     #[test]

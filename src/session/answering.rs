@@ -1,14 +1,22 @@
-//! Answering what a master asks in a login: the plugins, from their server's side of the story.
+//! Answering what a master asks in a login: the plugins, as a client has them.
 //!
-//! What is answered with was learnt from the client (`learning.rs`). A master that asks for what
-//! the secret cannot give ends the attempt.
+//! What is answered with was learnt from the client (`learning.rs`). Where the secret does not give
+//! what the master asks for, a wrong answer goes out all the same: a master with alternatives goes
+//! on to the next one, and one without ends the login itself, so that it does not count this host's
+//! logins as broken off. Its refusal is then explained rather than passed on.
+//!
+//! A password leaves in clear only where nobody can read along.
+
+use zeroize::Zeroizing;
 
 use super::backend::ConnectFailure;
-use super::credential::{CACHING_SHA2, Credential};
+use super::credential::Credential;
 use super::login::Login;
+use super::plugin::{ADVICE, CACHING_SHA2, NATIVE, Plugin};
 use crate::wire::{
-    AuthSwitch, Capabilities, Compression, ErrorPacket, Greeting, HandshakeResponse, PacketStream,
-    Salt, Stream, encrypt_with_pem,
+    AuthRequest, Capabilities, ChangeUser, Compression, Greeting, HandshakeResponse, NONCE_LEN,
+    Nonce, PacketStream, ParsecParameters, Salt, Stream, ed25519_signature, encrypt_with_pem,
+    parsec_answer, with_nul,
 };
 
 /// Answers the greeting and everything that follows, until the OK, whose payload is returned.
@@ -23,89 +31,55 @@ pub(super) async fn log_in(
             "the master offers less of the protocol than the client was promised".to_owned(),
         ));
     }
-    let mut plugin = login.credential.plugin(&greeting.plugin).to_owned();
-    let mut salt = greeting.salt;
+    let plugin = login.credential.plugin(&greeting.plugin);
+    let exchange = Exchange::new(packets, &login.credential, plugin, greeting.salt);
     let mut capabilities = capabilities_towards(greeting, login);
-    if packets.get_ref().is_tls() {
+    if exchange.packets.get_ref().is_tls() {
         capabilities = capabilities.with(Capabilities::SSL);
     }
     let response = HandshakeResponse {
         capabilities,
         max_packet: login.max_packet,
-        collation: login.collation,
+        collation: first_collation(greeting, login),
         user: login.user.clone(),
-        token: login.credential.token(&plugin, &salt).unwrap_or_default(),
+        token: exchange.first_token(),
         schema: login.schema.clone(),
-        plugin: Some(plugin.clone()),
+        plugin: Some(plugin.to_owned()),
         attributes: login.attributes.clone(),
         zstd_level: None,
     };
-    packets.write(&response.to_payload()).await?;
-    loop {
-        let payload = packets.read().await?;
-        match payload.first() {
-            Some(0x00) => return Ok(payload),
-            Some(0xFF) => return Err(ConnectFailure::Refused(payload)),
-            Some(0xFE) => {
-                let switch = AuthSwitch::parse(&payload)
-                    .map_err(|error| ConnectFailure::Unsupported(error.to_string()))?;
-                let token = login.credential.token(&switch.plugin, &switch.salt);
-                let Some(token) = token else {
-                    return Err(ConnectFailure::Unsupported(format!(
-                        "the account authenticates with {}, which this version of Tandem cannot \
-                         answer from what the client sent",
-                        switch.plugin
-                    )));
-                };
-                packets.write(&token).await?;
-                (plugin, salt) = (switch.plugin, switch.salt);
-            }
-            Some(0x01) if plugin == CACHING_SHA2 => {
-                sha2_goes_on(packets, &payload[1..], login, &salt).await?;
-            }
-            _ => {
-                return Err(ConnectFailure::Unsupported(
-                    "the master sent a packet that no login has".to_owned(),
-                ));
-            }
-        }
+    exchange.packets.write(&response.to_payload()).await?;
+    let ok = exchange.finish().await?;
+    if u8::try_from(login.collation).is_ok() {
+        return Ok(ok);
     }
+    packets.restart();
+    change_user(packets, login, capabilities_towards(greeting, login)).await
 }
 
-/// `01 03`: the token was enough. `01 04`: the password itself is wanted, encrypted with the key
-/// that the master sends on request, or in clear where nobody can read along.
-async fn sha2_goes_on(
+/// Makes a connection one of the user of `login`, until the OK, whose payload is returned.
+/// `capabilities` are those that the connection began with.
+pub(super) async fn change_user(
     packets: &mut PacketStream<Stream>,
-    data: &[u8],
     login: &Login,
-    salt: &Salt,
-) -> Result<(), ConnectFailure> {
-    if data != [4] {
-        return Ok(()); // 3: an OK follows
-    }
-    let Credential::Password(password) = &login.credential else {
-        return Err(ConnectFailure::Refused(
-            ErrorPacket {
-                code: 1045,
-                state: Some(*b"28000"),
-                message: "Access denied: the password is not known to the proxy".into(),
-            }
-            .to_payload(),
-        ));
+    capabilities: Capabilities,
+) -> Result<Vec<u8>, ConnectFailure> {
+    let change = ChangeUser {
+        user: login.user.clone(),
+        schema: login.schema.clone(),
+        collation: Some(login.collation),
+        plugin: Some(NATIVE.to_owned()),
+        attributes: login.attributes.clone(),
     };
-    if packets.get_ref().is_secure() {
-        let mut clear = zeroize::Zeroizing::new(password.to_vec());
-        clear.push(0);
-        return Ok(packets.write(&clear).await?);
-    }
-    packets.write(&[2]).await?;
-    let key = packets.read().await?;
-    if key.first() == Some(&0xFF) {
-        return Err(ConnectFailure::Refused(key));
-    }
-    let sealed = encrypt_with_pem(&key[1.min(key.len())..], password, salt)
-        .map_err(|error| ConnectFailure::Unsupported(error.to_string()))?;
-    Ok(packets.write(&sealed).await?)
+    packets.write(&change.to_payload(capabilities)).await?;
+    // The salt of the greeting is spent: both families ask with another.
+    Exchange::new(packets, &login.credential, NATIVE, Salt::default()).finish().await
+}
+
+/// The collation for the first packet of a login, where those of one byte fit; COM_CHANGE_USER has
+/// room for others.
+pub(super) fn first_collation(greeting: &Greeting, login: &Login) -> u8 {
+    u8::try_from(login.collation).unwrap_or(greeting.collation)
 }
 
 /// What was configured, if the master can do it.
@@ -136,3 +110,187 @@ pub(super) fn capabilities_towards(greeting: &Greeting, login: &Login) -> Capabi
     }
     agreed
 }
+
+/// A login that goes on until the master has said yes or no.
+struct Exchange<'a> {
+    packets: &'a mut PacketStream<Stream>,
+    credential: &'a Credential,
+    /// The one that is being answered; `None` for one that Tandem does not know.
+    plugin: Option<Plugin>,
+    salt: Salt,
+    /// The longer random bytes of the plugins that sign.
+    nonce: Nonce,
+    /// What the master asked for and was answered wrongly because nothing better was there.
+    unanswered: Option<String>,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(
+        packets: &'a mut PacketStream<Stream>,
+        credential: &'a Credential,
+        plugin: &str,
+        salt: Salt,
+    ) -> Self {
+        let plugin = Plugin::named(plugin);
+        Self { packets, credential, plugin, salt, nonce: [0; NONCE_LEN], unanswered: None }
+    }
+
+    /// What goes along with the answer to the greeting.
+    fn first_token(&self) -> Vec<u8> {
+        match self.plugin {
+            Some(Plugin::CachingSha2) => self.credential.sha2_token(&self.salt),
+            _ => self.credential.native_token(&self.salt),
+        }
+    }
+
+    async fn finish(mut self) -> Result<Vec<u8>, ConnectFailure> {
+        loop {
+            let payload = self.packets.read().await?;
+            match payload.first() {
+                Some(0x00) => return Ok(payload),
+                Some(0xFF) => {
+                    return Err(match self.unanswered {
+                        Some(reason) => ConnectFailure::Unsupported(reason),
+                        None => ConnectFailure::Refused(payload),
+                    });
+                }
+                Some(0xFE) => self.begin(&payload).await?,
+                Some(0x02) => {
+                    return Err(ConnectFailure::Unsupported(format!(
+                        "its account asks for several factors; {ADVICE}"
+                    )));
+                }
+                // What a plugin says has a byte in front only where it could be mistaken.
+                Some(0x01) => self.go_on(&payload[1..]).await?,
+                _ => self.go_on(&payload).await?,
+            }
+        }
+    }
+
+    /// The master asks for another plugin.
+    async fn begin(&mut self, payload: &[u8]) -> Result<(), ConnectFailure> {
+        let request = AuthRequest::parse(payload)
+            .map_err(|error| ConnectFailure::Unsupported(error.to_string()))?;
+        self.plugin = Plugin::named(request.plugin);
+        self.salt = request.random();
+        self.nonce = request.random();
+        let password = self.credential.password();
+        match (self.plugin, password) {
+            (Some(Plugin::Native), _) => self.send(&self.credential.native_token(&self.salt)).await,
+            (Some(Plugin::CachingSha2), _) => {
+                self.send(&self.credential.sha2_token(&self.salt)).await
+            }
+            (Some(Plugin::Parsec), Some(_)) => self.send(&[]).await,
+            (Some(Plugin::Ed25519), Some(password)) => {
+                let signature = ed25519_signature(password, &self.nonce);
+                self.send(&signature).await
+            }
+            (Some(Plugin::Sha256), Some([])) => self.send(&[0]).await,
+            (Some(Plugin::Sha256), Some(_)) if !self.is_secure() => self.send(&[1]).await,
+            (Some(Plugin::Sha256 | Plugin::Clear | Plugin::Dialog), Some(password)) => {
+                self.send_clear(password, request.plugin).await
+            }
+            (Some(_), None) => self.lack_password(request.plugin).await,
+            (None, _) => self.cannot_answer(not_known(request.plugin)).await,
+        }
+    }
+
+    /// The plugin has more to say.
+    async fn go_on(&mut self, data: &[u8]) -> Result<(), ConnectFailure> {
+        match (self.plugin, self.credential.password()) {
+            // The token was enough: an OK follows.
+            (Some(Plugin::CachingSha2), _) if data == [3] => Ok(()),
+            // It was not, after a restart for example: the password itself is wanted.
+            (Some(Plugin::CachingSha2), Some(password)) if data == [4] => {
+                if self.is_secure() {
+                    return self.send(&with_nul(password)).await;
+                }
+                self.send(&[2]).await
+            }
+            (Some(Plugin::CachingSha2), None) if data == [4] => {
+                self.lack_password(CACHING_SHA2).await
+            }
+            // The key that was asked for.
+            (Some(Plugin::CachingSha2 | Plugin::Sha256), Some(password)) => {
+                let sealed = encrypt_with_pem(data, password, &self.salt)
+                    .map_err(|error| ConnectFailure::Unsupported(error.to_string()))?;
+                self.send(&sealed).await
+            }
+            (Some(Plugin::Parsec), Some(password)) => {
+                let parameters = ParsecParameters::parse(data)
+                    .map_err(|error| ConnectFailure::Unsupported(error.to_string()))?;
+                let answer = self.sign(password, parameters).await;
+                self.send(&answer).await
+            }
+            (Some(Plugin::Dialog), _) => {
+                let reason = format!(
+                    "its account asks for more than a password, which a proxy could not give again \
+                     after a failover; {ADVICE}"
+                );
+                self.cannot_answer(reason).await
+            }
+            _ => Err(ConnectFailure::Unsupported(
+                "the master sent a packet that no login has".to_owned(),
+            )),
+        }
+    }
+
+    /// A signature of `parsec`, for which the password is stretched: other sessions of this thread do
+    /// not wait for that.
+    async fn sign(&self, password: &[u8], parameters: ParsecParameters) -> Vec<u8> {
+        let (password, nonce) = (Zeroizing::new(password.to_vec()), self.nonce);
+        let own: Nonce = super::learning::random();
+        let signing = move || parsec_answer(&password, &parameters, &nonce, &own).to_vec();
+        // It fails only when the process ends.
+        tokio::task::spawn_blocking(signing).await.unwrap_or_default()
+    }
+
+    fn is_secure(&self) -> bool {
+        self.packets.get_ref().is_secure()
+    }
+
+    async fn send_clear(&mut self, password: &[u8], plugin: &str) -> Result<(), ConnectFailure> {
+        if self.is_secure() || password.is_empty() {
+            return self.send(&with_nul(password)).await;
+        }
+        let reason = format!(
+            "its account authenticates with {plugin}, which sends the password in clear, and the \
+             connection from the proxy to the master is not encrypted; set server_tls.mode to \
+             required"
+        );
+        self.cannot_answer(reason).await
+    }
+
+    async fn lack_password(&mut self, plugin: &str) -> Result<(), ConnectFailure> {
+        match self.credential {
+            // The client's answer was wrong, and the master's own words on that are the best.
+            Credential::Wrong => self.send(&[0]).await,
+            _ => self.cannot_answer(no_password(plugin)).await,
+        }
+    }
+
+    /// Goes on with an answer that is certainly wrong.
+    async fn cannot_answer(&mut self, reason: String) -> Result<(), ConnectFailure> {
+        self.unanswered = self.unanswered.take().or(Some(reason));
+        self.send(&[0]).await
+    }
+
+    async fn send(&mut self, payload: &[u8]) -> Result<(), ConnectFailure> {
+        Ok(self.packets.write(payload).await?)
+    }
+}
+
+fn no_password(plugin: &str) -> String {
+    format!(
+        "the master wants its password ({plugin}), and the client has shown only a token of \
+         mysql_native_password; let it connect with --default-auth=caching_sha2_password or its like"
+    )
+}
+
+fn not_known(plugin: &str) -> String {
+    format!("its account authenticates with {plugin}, which Tandem does not know; {ADVICE}")
+}
+
+#[cfg(test)]
+#[path = "answering_tests.rs"]
+mod tests;

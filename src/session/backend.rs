@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::answering::{agreed_compression, capabilities_towards, log_in};
+use super::answering::{agreed_compression, capabilities_towards, first_collation, log_in};
 use super::login::Login;
 use super::tracking::Question;
 use crate::tls::{MasterTls, TlsFailure};
@@ -26,6 +26,8 @@ pub(super) struct Backend {
     pub(super) thread_id: u32,
     /// When it was made.
     pub(super) since: Instant,
+    /// What both sides of this connection can do.
+    pub(super) capabilities: Capabilities,
     /// Numbers the logins of a session.
     pub(super) login: u64,
     /// Bytes of a response that cannot be forwarded before more have come.
@@ -134,6 +136,7 @@ impl Backend {
             server: server.id,
             thread_id: greeting.connection_id,
             since: Instant::now(),
+            capabilities: capabilities_towards(&greeting, login),
             login: number,
             carry,
             preamble: Vec::new(),
@@ -157,7 +160,8 @@ async fn encrypt(
         return Ok(packets);
     }
     let capabilities = capabilities_towards(greeting, login);
-    let request = HandshakeResponse::ssl_request(capabilities, login.max_packet, login.collation);
+    let collation = first_collation(greeting, login);
+    let request = HandshakeResponse::ssl_request(capabilities, login.max_packet, collation);
     packets.write(&request).await?;
     let seq = packets.next_seq();
     // A server says nothing before it has been asked, and what it says then is not for packets.

@@ -2,14 +2,16 @@
 //!
 //! What the answer reveals is `learning.rs`; whether the user may log in is the master's word.
 
+use zeroize::Zeroizing;
+
 use super::client_error::ClientError;
-use super::credential::NATIVE;
 use super::end::SessionEnd;
 use super::greeting::{Greeted, LONGEST_LOGIN, greet};
-use super::learning::{Answer, Learnt, LoginFailure, default_plugin, learn, random_salt};
+use super::learning::{Answer, Learnt, Lesson, LoginFailure, default_plugin, random_salt};
 use super::login::{Login, Towards};
+use super::plugin::NATIVE;
 use super::shared::Shared;
-use crate::topology::Identity;
+use crate::topology::{Flavor, Identity};
 use crate::wire::{
     Capabilities, Compression, Greeting, HandshakeResponse, PacketStream, Salt, StatusFlags,
     Stream, StreamError,
@@ -26,8 +28,10 @@ pub(super) struct Heard {
     /// The sequence number of the answer.
     pub(super) seq: u8,
     pub(super) login: Login,
-    /// The salt that it answered last.
+    /// The salt that it was greeted with.
     pub(super) salt: Salt,
+    /// It waits to be told that its token was enough.
+    pub(super) recognised: bool,
     /// SHA-256 of the certificate that it was shown.
     pub(super) shown: Option<[u8; 32]>,
     /// How this hop is compressed once the client is in.
@@ -71,16 +75,28 @@ async fn hear(
     let mut packets = PacketStream::resume(&mut stream, ahead).with_longest(LONGEST_LOGIN);
     packets.set_seq(seq);
     let learning = async {
-        let response = parse(&payload?, greeting.capabilities)?;
+        let payload = Zeroizing::new(payload?);
+        let mut response = parse(&payload, greeting.capabilities, identity.flavor)?;
         if insecure {
             return Err(LoginFailure::Told(ClientError::InsecureTransport));
         }
-        let plugin = response.plugin.clone().unwrap_or_else(|| NATIVE.to_owned());
-        let first = Answer { plugin, token: &response.token, salt };
-        let learnt = learn(&mut packets, shared, &response.user, first).await?;
+        let first = Answer {
+            // Without plugins it can only be the one that SECURE_CONNECTION stands for.
+            plugin: response.plugin.clone().unwrap_or_else(|| NATIVE.to_owned()),
+            token: Zeroizing::new(std::mem::take(&mut response.token)),
+        };
+        let lesson = Lesson {
+            packets: &mut packets,
+            shared,
+            user: &response.user,
+            flavor: identity.flavor,
+            salt,
+            may_switch: response.capabilities.has(Capabilities::PLUGIN_AUTH),
+        };
+        let learnt = lesson.learn(first).await?;
         Ok((response, learnt))
     };
-    let (response, Learnt { credential, salt }) = match learning.await {
+    let (response, Learnt { credential, recognised }) = match learning.await {
         Ok(learnt) => learnt,
         Err(failure) => return Err(failure.tell(&mut packets).await),
     };
@@ -93,13 +109,13 @@ async fn hear(
         // TLS and compression are each hop's own.
         capabilities: agreed.without(Capabilities::SSL.with(Capabilities::COMPRESSION)),
         user: response.user,
-        collation: response.collation,
+        collation: u16::from(response.collation),
         max_packet: response.max_packet,
         schema: response.schema,
         attributes: response.attributes,
         towards: Towards::default(),
     };
-    Ok(Heard { stream, ahead, seq, login, salt, shown, compression })
+    Ok(Heard { stream, ahead, seq, login, salt, recognised, shown, compression })
 }
 
 fn greeting(
@@ -126,7 +142,11 @@ fn greeting(
     }
 }
 
-fn parse(payload: &[u8], offered: Capabilities) -> Result<HandshakeResponse, LoginFailure> {
+fn parse(
+    payload: &[u8],
+    offered: Capabilities,
+    flavor: Flavor,
+) -> Result<HandshakeResponse, LoginFailure> {
     if HandshakeResponse::is_ssl_request(payload) {
         let text = match offered.has(Capabilities::SSL) {
             true => "TLS inside TLS".to_owned(),
@@ -135,6 +155,9 @@ fn parse(payload: &[u8], offered: Capabilities) -> Result<HandshakeResponse, Log
         return Err(LoginFailure::Told(ClientError::BadHandshake(text)));
     }
     let response = HandshakeResponse::parse(payload).map_err(StreamError::from)?;
+    if !response.capabilities.has(Capabilities::SECURE_CONNECTION) {
+        return Err(LoginFailure::Told(ClientError::OldClient(flavor)));
+    }
     if response.user.len() > LONGEST_NAME {
         let reason = format!("no account has a name of {} bytes", response.user.len());
         let user = format!("{}…", String::from_utf8_lossy(&response.user[..32]));

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::state::MigrationBlocker;
+use crate::topology::Flavor;
 use crate::wire::{Command, ErrorPacket};
 
 /// An error of Tandem's own.
@@ -33,6 +34,13 @@ pub(super) enum ClientError {
         /// What is wrong.
         reason: String,
     },
+    /// A client without plugins, and an account that wants another one than the client has.
+    #[error(
+        "Client does not support authentication protocol requested by server; consider upgrading \
+         {} client",
+        family(*.0)
+    )]
+    OldClient(Flavor),
     /// The account cannot be used through Tandem.
     #[error("Access denied for user '{user}': {reason}")]
     CannotLogIn {
@@ -135,6 +143,7 @@ impl ClientError {
             Self::TooManyConnections(_) => (1040, *b"08004"),
             // ER_SECURE_TRANSPORT_REQUIRED
             Self::InsecureTransport => (3159, *b"HY000"),
+            Self::OldClient(_) => (1251, *b"08004"),
             Self::CannotLogIn { .. } => (1045, *b"28000"),
             Self::RolledBack { .. } | Self::NotExecuted { .. } => (1213, *b"40001"),
             Self::HoldExpired { .. }
@@ -172,6 +181,13 @@ impl ClientError {
             Command::Multi => "COM_MULTI",
             _ => return None,
         }))
+    }
+}
+
+fn family(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::MySql => "MySQL",
+        Flavor::MariaDb => "MariaDB",
     }
 }
 

@@ -10,9 +10,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::client_error::ClientError;
-use super::credential::{CACHING_SHA2, NATIVE};
 use super::greeting::{Greeted, greet};
 use super::learning::random_salt;
+use super::plugin::{CACHING_SHA2, NATIVE};
 use crate::wire::{
     AuthSwitch, Capabilities, Greeting, HandshakeResponse, PacketStream, Salt, Stream, StreamError,
     native_token_of_password, sha2_matches, sha2_stage2,

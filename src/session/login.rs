@@ -13,7 +13,7 @@ pub(super) struct Login {
     /// What client and Tandem agreed on.
     pub(super) capabilities: Capabilities,
     /// The collation the session started with; COM_RESET_CONNECTION goes back to it.
-    pub(super) collation: u8,
+    pub(super) collation: u16,
     /// The longest packet the client takes.
     pub(super) max_packet: u32,
     /// The schema to start in.

@@ -12,21 +12,16 @@ use tokio::io::AsyncWriteExt as _;
 use super::attributes;
 use super::backend::{Accepted, Backend, ConnectFailure};
 use super::client_error::ClientError;
-use super::credential::Credential;
 use super::end::SessionEnd;
 use super::holding::{Stop, Unheeded};
-use super::learning;
 use super::login::Login;
 use super::registry::Activity;
 use super::relay::Relay;
-use super::request::Request;
 use super::state::SessionState;
 use super::tracking::ask_for_tracking;
 use crate::routing::Writer;
-use crate::topology::{Flavor, Server};
-use crate::wire::{
-    ChangeUser, ErrorPacket, Header, OkPacket, PacketStream, StatusFlags, StreamError, put_packet,
-};
+use crate::topology::Server;
+use crate::wire::{ErrorPacket, OkPacket, PacketStream, StatusFlags, StreamError, put_packet};
 
 /// Between two attempts to log in to a master that is said to be active and does not let us in.
 const RETRY: Duration = Duration::from_millis(50);
@@ -57,7 +52,9 @@ impl Relay {
                     self.current.held = None;
                     return Ok(ok);
                 }
-                Err(ConnectFailure::Refused(packet)) if !is_overloaded(&packet) => {
+                Err(ConnectFailure::Refused(packet))
+                    if !is_overloaded(&packet) || is_users_limit(&packet) =>
+                {
                     return Err(Refusal::Server(packet));
                 }
                 Err(ConnectFailure::Unsupported(reason)) => {
@@ -146,6 +143,7 @@ impl Relay {
         let mut accepted = match self.connect(server).await? {
             Ok(accepted) => accepted,
             Err(ConnectFailure::Refused(packet)) if !is_overloaded(&packet) => {
+                self.note_refusal(&packet);
                 return self.not_restored(server, words_of(&packet)).await.map(Err);
             }
             Err(ConnectFailure::Unsupported(reason) | ConnectFailure::NotTrusted(reason)) => {
@@ -340,91 +338,6 @@ impl Relay {
             let _ = tokio::time::timeout(Duration::from_millis(100), quit).await;
         }
     }
-
-    /// COM_CHANGE_USER: a new login, and a session of its own.
-    pub(super) async fn change_user(&mut self, total: usize) -> Result<(), SessionEnd> {
-        let bytes = self.request.bytes()[..total].to_vec();
-        self.request.consume(total);
-        let seq = Header::read(&bytes).map_or(0, |header| header.seq);
-        let change = ChangeUser::parse(&bytes[Header::LEN..], self.login.capabilities)
-            .map_err(|error| SessionEnd::ClientMalformed(error.to_string()))?;
-        self.release_backend().await;
-        self.client.answer_all();
-        let flavor = self.shared.table().identity.as_ref().map_or(Flavor::MySql, |i| i.flavor);
-        let ahead = std::mem::take(self.request.bytes_mut());
-        let mut packets = PacketStream::resume(&mut self.client, ahead);
-        packets.set_seq(seq.wrapping_add(1));
-        let learnt =
-            learning::learn_anew(&mut packets, &self.shared, &change.user, flavor, self.salt).await;
-        let next_seq = packets.next_seq();
-        let (_, ahead) = packets.into_parts();
-        self.request = Request::new(ahead);
-        let learnt = learnt?;
-        self.login.credential = learnt.credential;
-        self.salt = learnt.salt;
-        self.entry.set_user(&change.user);
-        self.shared.registry.accepted(&self.entry, None);
-        self.login.user = change.user;
-        self.login.schema = change.schema;
-        self.login.collation = change.collation.unwrap_or(self.login.collation);
-        self.login.attributes = change.attributes;
-        self.login.forget_ignore_space();
-        self.lost_transaction = None;
-        self.pipelined_was_lost = false;
-        let answer = self.log_in().await;
-        answer_login(self, answer, next_seq).await
-    }
-}
-
-/// Tells the client what became of its login; a refusal ends the session.
-pub(super) async fn answer_login(
-    relay: &mut Relay,
-    answer: Result<Vec<u8>, Refusal>,
-    seq: u8,
-) -> Result<(), SessionEnd> {
-    relay.current.held = None;
-    let login = &relay.login;
-    let (payload, end) = match answer {
-        Ok(mut ok) => {
-            if relay.backend.is_some() {
-                let voucher = relay.shared.voucher(login, relay.entry.client());
-                relay.shared.registry.accepted(&relay.entry, voucher);
-            }
-            if let Credential::Password(password) = &login.credential {
-                relay.shared.remember_password(&login.user, password);
-            }
-            if !login.capabilities.has(crate::wire::Capabilities::SESSION_TRACK) {
-                let mut packet = Vec::new();
-                put_packet(&mut packet, 0, &ok);
-                let len = crate::wire::strip_session_state(&mut packet)
-                    .map_err(|error| SessionEnd::ServerMalformed(error.to_string()))?;
-                ok = packet[Header::LEN..len].to_vec();
-            }
-            let ok = relay
-                .with_own_proof(&ok)
-                .map_err(|error| SessionEnd::ServerMalformed(error.to_string()))?;
-            (ok, None)
-        }
-        Err(Refusal::Server(packet)) => {
-            if let Credential::Password(password) = &login.credential
-                && !is_overloaded(&packet)
-            {
-                relay.shared.forget_password(&login.user, password);
-            }
-            relay.shared.metrics().login_failures.inc();
-            let words = words_of(&packet);
-            (packet, Some(SessionEnd::LoginRefused(words)))
-        }
-        Err(Refusal::Tandem(error)) => {
-            let words = error.to_string();
-            (error.to_payload(), Some(SessionEnd::LoginRefused(words)))
-        }
-        Err(Refusal::Ended(end)) => return Err(end),
-    };
-    let mut packet = Vec::new();
-    put_packet(&mut packet, seq, &payload);
-    relay.tell_client(&packet).await?;
-    end.map_or(Ok(()), Err)
 }
 
 /// Why a login came to nothing.
@@ -457,11 +370,18 @@ impl From<StreamError> for NotRestored {
 
 /// Whether a server has no room now: too many connections, in all or of this user; going down,
 /// offline, or tired of this host.
-fn is_overloaded(packet: &[u8]) -> bool {
+pub(super) fn is_overloaded(packet: &[u8]) -> bool {
     matches!(ErrorPacket::code_of(packet), Some(1040 | 1053 | 1129 | 1203 | 1226 | 3032))
 }
 
-fn words_of(packet: &[u8]) -> String {
+/// Whether it is the user who has too many connections. Its next one is refused as by the server;
+/// one that it had, and that is moved, waits for those before it to be gone.
+fn is_users_limit(packet: &[u8]) -> bool {
+    matches!(ErrorPacket::code_of(packet), Some(1203 | 1226))
+}
+
+/// A server's refusal, in its own words.
+pub(super) fn words_of(packet: &[u8]) -> String {
     match ErrorPacket::parse(packet) {
         Ok(error) => format!("error {}: {}", error.code, error.message),
         Err(malformed) => malformed.to_string(),

@@ -11,13 +11,13 @@ use super::client_error::ClientError;
 use super::current::{Current, Uncounted};
 use super::end::SessionEnd;
 use super::login::Towards;
-use super::migration::answer_login;
 use super::proxied;
 use super::registry::Entry;
 use super::relay::Relay;
 use super::request::Request;
 use super::shared::Shared;
 use super::state::SessionState;
+use super::welcome::Turn;
 use crate::routing::Writer;
 use crate::topology::Identity;
 use crate::wire::{ProxiedEnds, ResponseTracker, Stream, put_packet};
@@ -80,7 +80,8 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         heard = hearing => heard,
         () = entry.killed() => Err(SessionEnd::PushedOut),
     };
-    let Heard { stream, ahead, seq, mut login, salt, shown, compression } = match heard {
+    let Heard { stream, ahead, seq, mut login, salt, recognised, shown, compression } = match heard
+    {
         Ok(heard) => heard,
         Err(end) => return end,
     };
@@ -114,7 +115,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         login,
     };
     let answer = relay.log_in().await;
-    let end = match answer_login(&mut relay, answer, seq).await {
+    let end = match relay.answer_login(answer, Turn { seq, recognised }).await {
         Ok(()) => {
             if let Some(compression) = compression {
                 relay = relay.compressed(compression);

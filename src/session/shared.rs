@@ -1,23 +1,24 @@
 //! What all sessions of the process share.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, watch};
-use zeroize::Zeroizing;
+use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot, watch};
 
 use super::learning::random_salt;
 use super::login::Login;
+use super::passwords::Passwords;
 use super::registry::{Registry, Voucher};
+use super::standby::{StandbyLogin, StandbyLogins};
 use crate::config::{Compress, ProxyProtocol};
 use crate::metrics::SessionMetrics;
 use crate::routing::RoutingTable;
 use crate::tls::{MasterTls, Offer};
 use crate::topology::{Account, Accounts, Observation, Outcome, ServerId, Source, UnreachableKind};
-use crate::wire::{RsaKey, Salt, Stream, sha2_matches, sha2_stage2};
+use crate::wire::{RsaKey, Salt, Stream};
 
 /// The control plane and the settings, as sessions see them.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub struct Shared {
     pub compression: Compress,
     routes: watch::Receiver<Arc<RoutingTable>>,
     accounts: watch::Receiver<Arc<Accounts>>,
-    refresh_accounts: Arc<Notify>,
+    questions: mpsc::Sender<(String, oneshot::Sender<()>)>,
     observations: mpsc::Sender<Observation>,
     generation: AtomicU64,
     shutting_down: AtomicBool,
@@ -48,18 +49,11 @@ pub struct Shared {
     logins: Vec<Semaphore>,
     /// Made when a client first asks for it: it takes a while.
     rsa_key: OnceCell<Option<Arc<RsaKey>>>,
-    passwords: Mutex<Vec<KnownPassword>>,
+    passwords: Passwords,
+    standby: StandbyLogins,
     /// Salts vouchers, which are of no use outside of this process.
     voucher_salt: Salt,
     metrics: SessionMetrics,
-}
-
-/// A password that logged in with `caching_sha2_password`.
-#[derive(Debug)]
-struct KnownPassword {
-    user: Vec<u8>,
-    stage2: [u8; 32],
-    password: Zeroizing<Vec<u8>>,
 }
 
 /// The channels between sessions and the control plane.
@@ -69,8 +63,8 @@ pub struct Channels {
     pub routes: watch::Receiver<Arc<RoutingTable>>,
     /// The masters' accounts.
     pub accounts: watch::Receiver<Arc<Accounts>>,
-    /// Asks for the accounts to be read again.
-    pub refresh_accounts: Arc<Notify>,
+    /// Asks for the accounts of a user to be read again now, and who is told when they were.
+    pub questions: mpsc::Sender<(String, oneshot::Sender<()>)>,
     /// What sessions see of servers.
     pub observations: mpsc::Sender<Observation>,
     /// TLS towards clients.
@@ -80,11 +74,8 @@ pub struct Channels {
 /// How many sessions log in to a new active at once.
 const PARALLEL_LOGINS: usize = 64;
 
-/// Passwords that are remembered; the oldest are forgotten first and asked for again.
-const KNOWN_PASSWORDS: usize = 1000;
-
-/// For the account table to be read again; it is read at most once a second.
-const REREAD: Duration = Duration::from_millis(1500);
+/// For a user's accounts to be read again.
+const LOOK_UP: Duration = Duration::from_millis(1500);
 
 /// Between two looks at sessions that hear nothing.
 const TICK: Duration = Duration::from_millis(100);
@@ -103,6 +94,7 @@ impl Shared {
     ) -> Self {
         let generation = channels.routes.borrow().generation;
         let servers = channels.routes.borrow().servers.len();
+        let masters = channels.routes.borrow().servers.masters().count();
         let logins = (0..servers).map(|_| Semaphore::new(PARALLEL_LOGINS)).collect();
         Self {
             registry: Registry::default(),
@@ -115,13 +107,14 @@ impl Shared {
             compression: Compress::default(),
             routes: channels.routes,
             accounts: channels.accounts,
-            refresh_accounts: channels.refresh_accounts,
+            questions: channels.questions,
             observations: channels.observations,
             generation: AtomicU64::new(generation),
             shutting_down: AtomicBool::new(false),
             logins,
             rsa_key: OnceCell::new(),
-            passwords: Mutex::new(Vec::new()),
+            passwords: Passwords::default(),
+            standby: StandbyLogins::new(masters),
             voucher_salt: random_salt(),
             metrics,
         }
@@ -206,20 +199,25 @@ impl Shared {
         });
     }
 
-    /// The rows of a user in the masters' account table.
-    pub(super) fn accounts_of(&self, user: &str) -> (Vec<Account>, Option<String>) {
+    /// The rows of a user in the masters' account table, or of the nameless one.
+    pub(super) fn accounts_of(&self, user: &str) -> Vec<Account> {
         let accounts = self.accounts.borrow();
-        (accounts.of(user).to_vec(), accounts.unreadable.clone())
+        let rows = accounts.of(user);
+        if rows.is_empty() { accounts.of("") } else { rows }.to_vec()
     }
 
-    /// Has the account table read again and waits for it, for an account that was just made or
-    /// changed. Bounded, and rate-limited by the reader.
-    pub(super) async fn reread_accounts(&self) {
-        let mut accounts = self.accounts.clone();
-        accounts.mark_unchanged();
-        self.refresh_accounts.notify_one();
-        // Whoever is refused after that would have been refused by the server as well.
-        let _ = tokio::time::timeout(REREAD, accounts.changed()).await;
+    /// To wait for other accounts.
+    pub(super) fn accounts(&self) -> watch::Receiver<Arc<Accounts>> {
+        self.accounts.clone()
+    }
+
+    /// Has the rows of a user read again and waits for it: an account may just have been made, or
+    /// its password changed. Whether it could be done.
+    pub(super) async fn look_up(&self, user: &str) -> bool {
+        let (done, read) = oneshot::channel();
+        // When there are too many questions, one more waits for nothing.
+        self.questions.try_send((user.to_owned(), done)).is_ok()
+            && matches!(tokio::time::timeout(LOOK_UP, read).await, Ok(Ok(())))
     }
 
     /// The key with which clients encrypt passwords over plain TCP.
@@ -251,41 +249,25 @@ impl Shared {
         digest.finish().as_ref().try_into().ok()
     }
 
-    fn passwords(&self) -> std::sync::MutexGuard<'_, Vec<KnownPassword>> {
-        self.passwords.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The passwords that have logged in.
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.passwords
     }
 
-    /// The password whose token this is, if it has logged in before.
-    pub(super) fn known_password(
-        &self,
-        user: &[u8],
-        token: &[u8],
-        salt: &Salt,
-    ) -> Option<Zeroizing<Vec<u8>>> {
-        self.passwords()
-            .iter()
-            .find(|known| known.user == user && sha2_matches(token, salt, &known.stage2))
-            .map(|known| known.password.clone())
+    /// What is known of logins to the standby masters.
+    pub(super) fn standby(&self) -> &StandbyLogins {
+        &self.standby
     }
 
-    /// Remembers a password that a master has accepted.
-    pub(super) fn remember_password(&self, user: &[u8], password: &[u8]) {
-        let mut passwords = self.passwords();
-        if passwords.iter().any(|known| known.user == user && *known.password == password) {
-            return;
-        }
-        if passwords.len() >= KNOWN_PASSWORDS {
-            passwords.remove(0);
-        }
-        passwords.push(KnownPassword {
-            user: user.to_vec(),
-            stage2: sha2_stage2(password),
-            password: Zeroizing::new(password.to_vec()),
-        });
+    /// How the users that logged in fare on the standby masters.
+    #[must_use]
+    pub fn standby_logins(&self) -> watch::Receiver<Arc<[StandbyLogin]>> {
+        self.standby.published()
     }
 
-    /// Forgets a password that a master has refused.
-    pub(super) fn forget_password(&self, user: &[u8], password: &[u8]) {
-        self.passwords().retain(|known| known.user != user || *known.password != password);
+    /// Looks, behind every first login of a user, whether the standby masters let it in as well,
+    /// until the coordinator ends.
+    pub async fn look_after_standbys(self: Arc<Self>) {
+        super::standby::look_after(&self).await;
     }
 }

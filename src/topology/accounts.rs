@@ -14,6 +14,8 @@ pub enum AccountPlugin {
     Native(Option<[u8; 20]>),
     /// `caching_sha2_password`.
     CachingSha2,
+    /// Several factors, one after the other (MySQL 8.0.27 and above).
+    ManyFactors,
     /// Another one, by name.
     Other(String),
 }
@@ -24,12 +26,14 @@ impl fmt::Debug for AccountPlugin {
         f.write_str(match self {
             Self::Native(_) => "mysql_native_password",
             Self::CachingSha2 => "caching_sha2_password",
+            Self::ManyFactors => "several factors",
             Self::Other(name) => name,
         })
     }
 }
 
-/// One row of the masters' account table.
+/// One way into a row of the masters' account table: a row with alternatives is several of these,
+/// with the same host, one behind the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The host pattern. Tandem matches no hosts; it tries each row of the user.
@@ -57,9 +61,47 @@ impl Accounts {
         Self { by_user, unreadable: None }
     }
 
+    /// These accounts, with the rows of `users` replaced by `rows`.
+    #[must_use]
+    pub fn with(
+        &self,
+        users: &[String],
+        rows: impl IntoIterator<Item = (String, Account)>,
+    ) -> Self {
+        let mut by_user = self.by_user.clone();
+        for user in users {
+            by_user.remove(user);
+        }
+        for (user, account) in rows {
+            by_user.entry(user).or_default().push(account);
+        }
+        Self { by_user, unreadable: None }
+    }
+
     /// The rows of `user`; empty when there are none.
     #[must_use]
     pub fn of(&self, user: &str) -> &[Account] {
         self.by_user.get(user).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rows_of_some_users_are_replaced_whole() {
+        let row = |host: &str, plugin| Account { host: host.into(), plugin };
+        let before = Accounts::new([
+            ("ann".into(), row("%", AccountPlugin::CachingSha2)),
+            ("ann".into(), row("10.%", AccountPlugin::CachingSha2)),
+            ("bob".into(), row("%", AccountPlugin::Native(None))),
+        ]);
+        let ann = ("ann".into(), row("%", AccountPlugin::Other("ed25519".into())));
+        let after = before.with(&["ann".into(), "eve".into()], [ann.clone()]);
+        assert_eq!(after.of("ann"), [ann.1]);
+        assert_eq!(after.of("bob"), before.of("bob"));
+        assert_eq!(after.of("eve"), []);
+        assert_eq!(after.with(&["ann".into()], []).of("ann"), []);
     }
 }

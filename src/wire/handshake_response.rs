@@ -18,7 +18,7 @@
 //! Sources: MySQL source documentation, "Protocol::HandshakeResponse41",
 //! "Protocol::AuthSwitchRequest", "COM_CHANGE_USER"; MariaDB, "Connecting".
 
-use super::auth::{SALT_LEN, Salt};
+use super::auth::Salt;
 use super::capabilities::Capabilities;
 use super::codec::{Cursor, Malformed, put_lenenc_bytes};
 use super::compression::ZSTD_LEVEL;
@@ -177,7 +177,41 @@ fn plugin_and_attributes(
     Ok((plugin.filter(|plugin| !plugin.is_empty()), attributes))
 }
 
-/// "Answer with this plugin instead."
+/// "Answer with this plugin instead", as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuthRequest<'a> {
+    /// The plugin.
+    pub plugin: &'a str,
+    /// What the plugin is told: random bytes and a NUL, a question, or nothing.
+    pub data: &'a [u8],
+}
+
+impl<'a> AuthRequest<'a> {
+    /// Reads a payload that starts with 0xFE.
+    ///
+    /// # Errors
+    /// When it is something else, the form of protocol 4.0 (a lone 0xFE) included.
+    pub fn parse(payload: &'a [u8]) -> Result<Self, Malformed> {
+        let mut cursor = Cursor::new(payload);
+        if cursor.u8()? != 0xFE || cursor.is_empty() {
+            return Err(Malformed("not an AuthSwitchRequest"));
+        }
+        let plugin = std::str::from_utf8(cursor.nul_or_rest())
+            .map_err(|_| Malformed("the name of a plugin is no text"))?;
+        Ok(Self { plugin, data: cursor.rest() })
+    }
+
+    /// The first `N` bytes of the data, filled with zeroes: plugins that take none send none.
+    #[must_use]
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut random = [0; N];
+        let len = self.data.len().min(N);
+        random[..len].copy_from_slice(&self.data[..len]);
+        random
+    }
+}
+
+/// "Answer with this plugin instead.", for a plugin with a salt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthSwitch {
     /// The plugin.
@@ -193,16 +227,8 @@ impl AuthSwitch {
     /// # Errors
     /// When it is something else, the form of protocol 4.0 (a lone 0xFE) included.
     pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
-        let mut cursor = Cursor::new(payload);
-        if cursor.u8()? != 0xFE || cursor.is_empty() {
-            return Err(Malformed("not an AuthSwitchRequest"));
-        }
-        let plugin = String::from_utf8_lossy(cursor.nul_or_rest()).into_owned();
-        let data = cursor.rest();
-        let mut salt = [0; SALT_LEN];
-        let len = data.len().min(SALT_LEN);
-        salt[..len].copy_from_slice(&data[..len]);
-        Ok(Self { plugin, salt })
+        let request = AuthRequest::parse(payload)?;
+        Ok(Self { plugin: request.plugin.to_owned(), salt: request.random() })
     }
 
     /// The payload. The NUL behind the salt is expected by clients.
@@ -218,14 +244,14 @@ impl AuthSwitch {
 }
 
 /// COM_CHANGE_USER.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeUser {
     /// Who.
     pub user: Vec<u8>,
     /// The schema to start in.
     pub schema: Option<Vec<u8>>,
     /// The collation to start with, if it was sent.
-    pub collation: Option<u8>,
+    pub collation: Option<u16>,
     /// The plugin of the token, if it was sent.
     pub plugin: Option<String>,
     /// The connection attributes, without their total length.
@@ -247,12 +273,29 @@ impl ChangeUser {
         let token_len = usize::from(cursor.u8()?);
         cursor.bytes(token_len)?;
         let schema = Some(cursor.nul_or_rest().to_vec()).filter(|schema| !schema.is_empty());
-        let collation = match cursor.u16() {
-            Ok(collation) => u8::try_from(collation).ok(),
-            Err(Malformed(_)) => None,
-        };
+        let collation = cursor.u16().ok();
         let (plugin, attributes) = plugin_and_attributes(&mut cursor, capabilities)?;
         Ok(Self { user, schema, collation, plugin, attributes })
+    }
+
+    /// The payload, with an empty token: the server asks for the right one. `capabilities` are those
+    /// of the login.
+    #[must_use]
+    pub fn to_payload(&self, capabilities: Capabilities) -> Vec<u8> {
+        let mut out = vec![0x11];
+        out.extend_from_slice(&self.user);
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(self.schema.as_deref().unwrap_or_default());
+        out.push(0);
+        out.extend_from_slice(&self.collation.unwrap_or_default().to_le_bytes());
+        if capabilities.has(Capabilities::PLUGIN_AUTH) {
+            out.extend_from_slice(self.plugin.as_deref().unwrap_or_default().as_bytes());
+            out.push(0);
+        }
+        if capabilities.has(Capabilities::CONNECT_ATTRS) {
+            put_lenenc_bytes(&mut out, &self.attributes);
+        }
+        out
     }
 }
 
@@ -319,6 +362,21 @@ mod tests {
     }
 
     #[test]
+    fn change_user_round_trips() {
+        let change = ChangeUser {
+            user: b"bob".to_vec(),
+            schema: Some(b"shop".to_vec()),
+            collation: Some(2053),
+            plugin: Some("mysql_native_password".into()),
+            attributes: b"\x03_os\x05Linux".to_vec(),
+        };
+        assert_eq!(ChangeUser::parse(&change.to_payload(all()), all()).as_ref(), Ok(&change));
+        let bare = all().without(Capabilities::CONNECT_ATTRS).without(Capabilities::PLUGIN_AUTH);
+        let short = ChangeUser::parse(&change.to_payload(bare), bare).expect("readable");
+        assert_eq!((short.collation, short.plugin), (Some(2053), None));
+    }
+
+    #[test]
     fn change_user_with_and_without_its_tail() {
         let mut payload = b"\x11bob\0\x03tokshop\0".to_vec();
         let short = ChangeUser::parse(&payload, all()).expect("readable");
@@ -336,6 +394,7 @@ mod tests {
             let _ = HandshakeResponse::parse(&payload);
             let _ = ChangeUser::parse(&payload, all());
             let _ = AuthSwitch::parse(&payload);
+            let _ = AuthRequest::parse(&payload).map(|request| request.random::<32>());
         }
     }
 }

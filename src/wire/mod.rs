@@ -29,6 +29,7 @@ mod parameters;
 mod proxy_header;
 mod response_tracker;
 mod rsa_key;
+mod signatures;
 mod stream;
 
 pub use auth::{
@@ -43,7 +44,7 @@ pub use compressed_numbers::Peer;
 pub use compression::{Compression, ZSTD_LEVEL};
 pub use error_packet::{ErrorPacket, SqlState};
 pub use greeting::Greeting;
-pub use handshake_response::{AuthSwitch, ChangeUser, HandshakeResponse};
+pub use handshake_response::{AuthRequest, AuthSwitch, ChangeUser, HandshakeResponse};
 pub use ok_packet::{
     OkPacket, SessionChange, SessionChanges, StatusFlags, retain_session_state,
     strip_session_state, with_certificate_proof,
@@ -55,5 +56,6 @@ pub use proxy_header::{
     ProxiedEnds, ProxyVersion, is_proxy_header, proxy_header, proxy_header_len, read_proxy_header,
 };
 pub use response_tracker::{Prepared, ResponseTracker, Step, Told};
-pub use rsa_key::{RsaError, RsaKey, encrypt_with_pem};
+pub use rsa_key::{RsaError, RsaKey, encrypt_with_pem, with_nul};
+pub use signatures::{NONCE_LEN, Nonce, ParsecParameters, ed25519_signature, parsec_answer};
 pub use stream::Stream;

@@ -5,6 +5,7 @@
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::codec::Malformed;
 use super::packet::{Header, put_packet};
@@ -28,7 +29,8 @@ pub enum StreamError {
 pub struct PacketStream<S> {
     stream: S,
     /// Read, but not asked for yet.
-    ahead: Vec<u8>,
+    /// A password may be in it.
+    ahead: Zeroizing<Vec<u8>>,
     /// The sequence number of the next packet to be written.
     seq: u8,
     /// The longest payload that is taken.
@@ -39,6 +41,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
     /// The longest packet that is taken from a server, and of Tandem's own statements.
     pub const MAX_PACKET: usize = 1 << 20;
 
+    /// At least this much is asked for in one read.
+    const ROOM: usize = 1024;
+
     /// Starts on a fresh connection.
     pub fn new(stream: S) -> Self {
         Self::resume(stream, Vec::new())
@@ -46,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
 
     /// Goes on with a connection that something was read from already.
     pub fn resume(stream: S, ahead: Vec<u8>) -> Self {
-        Self { stream, ahead, seq: 0, longest: Self::MAX_PACKET }
+        Self { stream, ahead: Zeroizing::new(ahead), seq: 0, longest: Self::MAX_PACKET }
     }
 
     /// Takes no payload longer than `longest`, which is what somebody may make us keep who has not
@@ -63,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
 
     /// The stream, and what was read ahead from it.
     pub fn into_parts(self) -> (S, Vec<u8>) {
-        (self.stream, self.ahead)
+        (self.stream, self.ahead.to_vec())
     }
 
     /// Starts a new command: sequence numbers begin at 0 again.
@@ -90,9 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
             if let Some(header) = Header::read(&self.ahead) {
                 return Ok(header);
             }
-            if self.stream.read_buf(&mut self.ahead).await? == 0 {
-                return Err(StreamError::Closed);
-            }
+            self.read_more().await?;
         }
     }
 
@@ -109,13 +112,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
                 if self.ahead.len() >= header.total() {
                     self.seq = header.seq.wrapping_add(1);
                     let payload = self.ahead[Header::LEN..header.total()].to_vec();
+                    self.ahead[..header.total()].zeroize();
                     self.ahead.drain(..header.total());
                     return Ok(payload);
                 }
             }
-            if self.stream.read_buf(&mut self.ahead).await? == 0 {
-                return Err(StreamError::Closed);
-            }
+            self.read_more().await?;
+        }
+    }
+
+    /// Reads what is there. What was read moves to no place that is not wiped, and a usual packet of
+    /// a handshake comes with one read.
+    async fn read_more(&mut self) -> Result<(), StreamError> {
+        if self.ahead.capacity() - self.ahead.len() < Self::ROOM {
+            let roomier = Vec::with_capacity(2 * self.ahead.len() + Self::ROOM);
+            let before = std::mem::replace(&mut self.ahead, Zeroizing::new(roomier));
+            self.ahead.extend_from_slice(&before);
+        }
+        match self.stream.read_buf(&mut *self.ahead).await? {
+            0 => Err(StreamError::Closed),
+            _ => Ok(()),
         }
     }
 
@@ -132,7 +148,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketStream<S> {
     /// # Errors
     /// When the connection breaks.
     pub async fn write_all_of(&mut self, payloads: &[&[u8]]) -> Result<(), StreamError> {
-        let mut out = Vec::with_capacity(payloads.iter().map(|p| p.len() + Header::LEN).sum());
+        let room = payloads.iter().map(|p| p.len() + Header::LEN).sum();
+        let mut out = Zeroizing::new(Vec::with_capacity(room));
         for payload in payloads {
             self.seq = put_packet(&mut out, self.seq, payload);
         }

@@ -90,13 +90,21 @@ pub fn encrypt_with_pem(pem: &[u8], password: &[u8], salt: &Salt) -> Result<Vec<
     let der = from_pem(pem).ok_or(RsaError::PublicKey)?;
     let key = PublicEncryptingKey::from_der(&der).map_err(|_| RsaError::PublicKey)?;
     let key = OaepPublicEncryptingKey::new(key).map_err(|_| RsaError::PublicKey)?;
-    let mut plain = Zeroizing::new(password.to_vec());
-    plain.push(0);
+    let mut plain = with_nul(password);
     xor_with_salt(&mut plain, salt);
     let mut room = vec![0; key.ciphertext_size()];
     let sealed =
         key.encrypt(&OAEP_SHA1_MGF1SHA1, &plain, &mut room, None).map_err(|_| RsaError::Encrypt)?;
     Ok(sealed.to_vec())
+}
+
+/// A password and its NUL, in one piece of memory that is wiped.
+#[must_use]
+pub fn with_nul(password: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut both = Zeroizing::new(Vec::with_capacity(password.len() + 1));
+    both.extend_from_slice(password);
+    both.push(0);
+    both
 }
 
 fn xor_with_salt(bytes: &mut [u8], salt: &Salt) {

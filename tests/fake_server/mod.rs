@@ -27,7 +27,7 @@ use tandem::topology::{
 };
 use tandem::wire::{Capabilities, Stream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// What the fake masters offer: what MariaDB 10.11 does, without TLS and compression.
@@ -97,10 +97,17 @@ impl Stage {
         let (routes, routes_seen) = watch::channel(Arc::new(table));
         let (accounts, accounts_seen) = watch::channel(Arc::new(accounts));
         let (observed, observations) = mpsc::channel(64);
+        // The table is what it is: whoever asks for a part of it knows it already.
+        let (questions, mut asked) = mpsc::channel::<(String, oneshot::Sender<()>)>(64);
+        tokio::spawn(async move {
+            while let Some((_, done)) = asked.recv().await {
+                let _ = done.send(());
+            }
+        });
         let channels = Channels {
             routes: routes_seen,
             accounts: accounts_seen,
-            refresh_accounts: Arc::new(Notify::new()),
+            questions,
             observations: observed,
             offers: watch::channel(None).1,
         };
