@@ -10,8 +10,9 @@
 //! COM_PROCESS_KILL:  0C  id(4)
 //! ```
 //!
-//! Only a plain number is looked at. Expressions, users and MariaDB's QUERY ID are the server's to
-//! understand: nothing in them is an id of Tandem's. (MySQL manual, "KILL Statement"; MariaDB, "KILL".)
+//! Only a plain number is looked at, and CONNECTION_ID(), by which a session ends itself. Other
+//! expressions, users and MariaDB's QUERY ID are the server's to understand: nothing in them is an id of
+//! Tandem's. (MySQL manual, "KILL Statement"; MariaDB, "KILL".)
 
 use std::ops::Range;
 
@@ -42,6 +43,8 @@ pub(super) struct Kill {
 enum Form {
     Digits,
     LittleEndian,
+    /// CONNECTION_ID(): the server knows which that is.
+    Itself,
 }
 
 impl Kill {
@@ -76,16 +79,25 @@ impl Kill {
             }
             next = word(&mut tokens)?;
         }
-        let id = std::str::from_utf8(next.0).ok()?.parse().ok()?;
-        let end = 1 + tokens.position();
-        let place = end - next.0.len()..end;
-        // Something behind the number makes it part of an expression.
-        match tokens.next() {
-            None | Some(Token::Symbol(b';')) => {
-                Some(Self { victim, id, place, form: Form::Digits })
+        let kill = if next.is("CONNECTION_ID") {
+            if tokens.next() != Some(Token::Symbol(b'('))
+                || tokens.next() != Some(Token::Symbol(b')'))
+            {
+                return None;
             }
-            Some(_) => None,
-        }
+            Self { victim, id: 0, place: 0..0, form: Form::Itself }
+        } else {
+            let id = std::str::from_utf8(next.0).ok()?.parse().ok()?;
+            let end = 1 + tokens.position();
+            Self { victim, id, place: end - next.0.len()..end, form: Form::Digits }
+        };
+        // Something behind it makes it part of an expression.
+        matches!(tokens.next(), None | Some(Token::Symbol(b';'))).then_some(kill)
+    }
+
+    /// Whether it names the issuer itself, without an id.
+    pub(super) fn is_of_issuer(&self) -> bool {
+        self.form == Form::Itself
     }
 
     /// Puts a server's id in the place of the issuer's. The payload keeps its length: an id of
@@ -93,6 +105,7 @@ impl Kill {
     pub(super) fn aim(&self, payload: &mut [u8], thread_id: u32) -> bool {
         let Some(place) = payload.get_mut(self.place.clone()) else { return false };
         match self.form {
+            Form::Itself => {}
             Form::LittleEndian => place.copy_from_slice(&thread_id.to_le_bytes()),
             Form::Digits => {
                 let digits = thread_id.to_string();
@@ -143,8 +156,8 @@ mod tests {
     fn what_the_server_alone_understands() {
         for sql in [
             "KILL",
-            "KILL CONNECTION_ID()",
-            "KILL QUERY CONNECTION_ID()",
+            "KILL CONNECTION_ID() + 1",
+            "KILL QUERY CONNECTION_ID",
             "KILL USER app",
             "KILL HARD QUERY USER 'app'@'%'",
             "KILL QUERY ID 12",
@@ -161,6 +174,20 @@ mod tests {
             "",
         ] {
             assert_eq!(read(sql), None, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_session_may_end_itself() {
+        for (sql, victim) in [
+            ("KILL CONNECTION_ID()", Victim::Connection),
+            ("kill query connection_id ( );", Victim::Query),
+        ] {
+            let kill = read(sql).expect(sql);
+            assert!(kill.is_of_issuer() && kill.victim == victim, "{sql}");
+            let mut payload = sql.as_bytes().to_vec();
+            assert!(kill.aim(&mut payload, 57));
+            assert_eq!(payload, sql.as_bytes());
         }
     }
 

@@ -36,7 +36,9 @@ impl Relay {
     pub(super) fn read_kill(&self, command: Command, payload: &[u8]) -> Option<Box<Kill>> {
         let mut kill = Kill::read(command, payload, self.state.backslash_escapes())?;
         let registry = &self.shared.registry;
-        if registry.get(kill.id).is_none() {
+        if kill.is_of_issuer() {
+            kill.id = self.entry.id;
+        } else if registry.get(kill.id).is_none() {
             let here = self.backend.as_ref()?.server;
             kill.id = registry.at(here, kill.id)?.id;
         }
