@@ -95,7 +95,7 @@ foreign_suites() {
 # What is tested before every server: each file of tests/ that starts real ones, but for memory.rs,
 # demo.rs and sandbox_cleanup.rs, whose subjects are the proxy's memory, what the others test, and how
 # the owner of servers ends.
-with_servers=(sandbox control sessions failover protocol clients)
+with_servers=(sandbox control sessions failover protocol clients logins)
 
 # Before anything is run: the clients use a server that is there. Leaves a reason where there is none.
 fetch() { # NAME

@@ -23,7 +23,7 @@ fn mysql_9() -> Option<Command> {
         format!("{0}/usr/lib/x86_64-linux-gnu:{0}/usr/lib/mysql/private", root.display());
     let mut command = Command::new(root.join("lib64/ld-linux-x86-64.so.2"));
     command.arg("--library-path").arg(libraries).arg(root.join("usr/bin/mysql"));
-    command.args(["--no-defaults", "--ssl-mode=DISABLED", "--get-server-public-key"]);
+    command.arg("--no-defaults");
     Some(command)
 }
 
@@ -51,14 +51,23 @@ async fn command_lines_log_in_to_accounts_of_every_plugin() {
     }
     for user in users {
         if Command::new("mariadb").arg("--version").output().is_ok() {
-            let mut mariadb = Command::new("mariadb");
-            // Without this, one of 10.11 that finds no TLS sends the password in clear all the same.
-            mariadb.args(["--no-defaults", "--skip-ssl"]);
-            logs_in(mariadb, &stack, user).await;
+            for more in ["--ssl", "--skip-ssl"] {
+                let mut mariadb = Command::new("mariadb");
+                mariadb.args(["--no-defaults", more]);
+                logs_in(mariadb, &stack, user).await;
+            }
         } else {
             missing("the `mariadb` command line");
         }
-        for more in [&[][..], &["--default-auth=caching_sha2_password"]] {
+        for more in [
+            &["--ssl-mode=REQUIRED"][..],
+            &["--ssl-mode=DISABLED", "--get-server-public-key"],
+            &[
+                "--ssl-mode=DISABLED",
+                "--get-server-public-key",
+                "--default-auth=caching_sha2_password",
+            ],
+        ] {
             let Some(mut mysql) = mysql_9() else {
                 return missing("MySQL 9 (TANDEM_MYSQL_ROOT or .cache/servers/mysql-9)");
             };
