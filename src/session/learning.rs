@@ -19,9 +19,7 @@ use super::end::SessionEnd;
 use super::plugin::{CACHING_SHA2, CLEAR, NATIVE, SHA256, Wanted, wanted};
 use super::shared::Shared;
 use crate::topology::{Account, AccountPlugin, Flavor};
-use crate::wire::{
-    AuthSwitch, NativeSecret, PacketStream, RsaKey, SALT_LEN, Salt, Stream, StreamError,
-};
+use crate::wire::{AuthSwitch, NativeSecret, PacketStream, SALT_LEN, Salt, Stream, StreamError};
 
 /// What a client answered to the connection's salt.
 pub(super) struct Answer {
@@ -315,10 +313,6 @@ impl Lesson<'_, '_> {
         if asks_for_key {
             self.packets.write(&[&[1], key.public_pem().as_bytes()].concat()).await?;
             reply = Zeroizing::new(self.packets.read().await?);
-        } else if reply.len() != RsaKey::SEALED_LEN && reply.last() == Some(&0) {
-            // libmariadb shows the password to a server that offers no TLS, without asking for a key
-            // (seen with 3.3.20). It is out already, and what a client may risk is its own affair.
-            return without_nul(reply).map(Learnt::from);
         }
         let password = key.decrypt(&reply, &self.salt).ok();
         Ok(password.map_or(Credential::Wrong, password_or_none).into())

@@ -18,9 +18,9 @@ impl SessionState {
                 list.extend_from_slice(b"SESSION autocommit = 0");
             }
             for (name, value) in &self.variables {
-                list.extend_from_slice(if list.is_empty() { b"SESSION `" } else { b", SESSION `" });
-                list.extend_from_slice(name);
-                list.extend_from_slice(b"` = ");
+                list.extend_from_slice(if list.is_empty() { b"SESSION " } else { b", SESSION " });
+                put_name(&mut list, name);
+                list.extend_from_slice(b" = ");
                 // NULL is told as nothing, and only here it is a value that can be set.
                 let null = value.is_empty() && **name == *b"character_set_results";
                 list.extend_from_slice(&if null { b"NULL".to_vec() } else { literal(value) });
@@ -53,15 +53,21 @@ impl SessionState {
 }
 
 fn use_schema(schema: &[u8]) -> Vec<u8> {
-    let mut out = b"USE `".to_vec();
-    for &byte in schema {
+    let mut out = b"USE ".to_vec();
+    put_name(&mut out, schema);
+    out
+}
+
+/// A name in quotes, from which it does not get out.
+fn put_name(out: &mut Vec<u8>, name: &[u8]) {
+    out.push(b'`');
+    for &byte in name {
         if byte == b'`' {
             out.push(b'`');
         }
         out.push(byte);
     }
     out.push(b'`');
-    out
 }
 
 /// A system variable's value as SQL: bare when it is a number (a quoted one is refused for numeric

@@ -215,8 +215,9 @@ pub fn with_certificate_proof(ok: &[u8], proof: Option<&[u8]>) -> Result<Vec<u8>
     let info = if cursor.is_empty() { &[][..] } else { cursor.lenenc_bytes()? };
     let theirs = if is_certificate_proof(info) { &[][..] } else { info };
     let info = proof.unwrap_or(theirs);
-    // Without session state behind it, an empty info is left out.
-    if !info.is_empty() || status.has(StatusFlags::SESSION_STATE_CHANGED) {
+    // With nothing behind it an empty info is left out, unless session state is promised.
+    let followed = !cursor.is_empty() || status.has(StatusFlags::SESSION_STATE_CHANGED);
+    if !info.is_empty() || followed {
         put_lenenc_bytes(&mut out, info);
     }
     out.extend_from_slice(cursor.rest());
@@ -285,6 +286,9 @@ mod tests {
         assert_eq!(with_certificate_proof(&plain, None).expect("readable"), plain);
         let with = with_certificate_proof(&plain, Some(&ours)).expect("readable");
         assert_eq!(with_certificate_proof(&with, None).expect("readable"), plain);
+        // Something behind an empty info stays behind it.
+        let trailed = [&plain[..], &[0, 9, 9]].concat();
+        assert_eq!(with_certificate_proof(&trailed, None).expect("readable"), trailed);
         let words = with_state(b"words", state);
         assert_eq!(with_certificate_proof(&words, None).expect("readable"), words);
     }

@@ -40,9 +40,6 @@ pub struct RsaKey {
 }
 
 impl RsaKey {
-    /// Bytes of a password that was encrypted with the public key, however long it is.
-    pub const SEALED_LEN: usize = 256;
-
     /// Makes a key of 2048 bits, as mysqld does. Takes tens to hundreds of milliseconds.
     ///
     /// # Errors
