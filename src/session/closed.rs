@@ -7,7 +7,7 @@
 //! whether the server has been up all the while, and that is asked of it: COM_STATISTICS needs no
 //! privilege and says since when it runs.
 //!
-//! It is asked when the session's next command finds the server active still, or a second after, so
+//! It is asked when the session's next command finds the server active still, or a moment after, so
 //! that pools see the end of a connection that they are not using. By then a server that died is
 //! known to have.
 
@@ -37,7 +37,8 @@ pub(super) struct Closed {
 }
 
 /// After a connection was closed: what is found out of a server's death by then need not be asked.
-const ASK_AFTER: Duration = Duration::from_secs(1);
+/// Pools look at a connection before they use it, and shall find it closed.
+const ASK_AFTER: Duration = Duration::from_millis(300);
 
 /// The answer to COM_STATISTICS begins with this, and with a number of seconds.
 const UPTIME: &[u8] = b"Uptime: ";

@@ -121,10 +121,13 @@ impl Transcript {
     }
 }
 
-/// What a library says of its own time-out depends on what it waited in, TLS or a socket.
+/// What a library says of its own time-out depends on what it waited in, TLS or a socket. And MySQL
+/// makes up a plugin for a user that it does not know, which some libraries do not have: through the
+/// proxy, which has it, they hear the server's refusal.
 fn are_equal(direct: &str, proxied: &str) -> bool {
-    const OWN: &str = "check timeout: ";
-    direct == proxied || direct.starts_with(OWN) && proxied.starts_with(OWN)
+    let both = |start| direct.starts_with(start) && proxied.starts_with(start);
+    let made_up = direct.contains("sha256_password") && proxied.contains("Access denied");
+    direct == proxied || both("check timeout: ") || both("check login.nobody: ") && made_up
 }
 
 fn shortened(line: &str) -> String {

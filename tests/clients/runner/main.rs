@@ -52,8 +52,12 @@ async fn main() -> ExitCode {
         let mut round = Round::start(binaries).await;
         let results = round.run(&clients).await;
         passed += results.iter().filter(|result| result.is_ok()).count();
-        failed += results.iter().filter(|result| !result.is_ok()).count();
+        failed += results.iter().filter(|result| result.has_failed()).count();
         skipped += usize::from(results.is_empty());
+        let unfit = results.into_iter().filter(|result| !result.has_failed());
+        let unfit: Vec<String> = unfit.filter_map(|result| result.unfit).collect();
+        skipped += unfit.len();
+        notes.extend(unfit);
         notes.extend(round.notes());
     }
     println!();

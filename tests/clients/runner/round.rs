@@ -29,11 +29,17 @@ pub(crate) struct Verdict {
     name: String,
     checks: usize,
     faults: Vec<String>,
+    /// Why it says nothing about the proxy: it fails directly.
+    pub(crate) unfit: Option<String>,
 }
 
 impl Verdict {
     pub(crate) fn is_ok(&self) -> bool {
-        self.faults.is_empty()
+        self.faults.is_empty() && self.unfit.is_none()
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.faults.is_empty()
     }
 }
 
@@ -84,8 +90,13 @@ impl Round {
                 Err(fault) => verdict.faults.push(format!("failover: {fault}")),
             }
         }
-        for Verdict { name, checks, faults } in &verdicts {
-            let word = if faults.is_empty() { "ok" } else { "FAILED" };
+        for verdict in &verdicts {
+            let Verdict { name, checks, faults, unfit: _ } = verdict;
+            let word = match verdict {
+                _ if verdict.is_ok() => "ok",
+                _ if verdict.has_failed() => "FAILED",
+                _ => "unfit",
+            };
             println!("  {name:24} {word:6} {checks:5} lines equal");
             faults.iter().for_each(|fault| println!("    {fault}"));
         }
@@ -104,11 +115,19 @@ impl Round {
     async fn compare(&self, client: &Client) -> Verdict {
         let direct = self.stack.sandbox.server(0).direct().port();
         let heard = client.run(Place { port: direct, tls: false }).await;
-        let mut verdict =
-            Verdict { name: client.name.clone(), checks: heard.lines.len(), faults: Vec::new() };
+        let mut verdict = Verdict {
+            name: client.name.clone(),
+            checks: heard.lines.len(),
+            faults: Vec::new(),
+            unfit: None,
+        };
         if let Some(failure) = &heard.failure {
             let last = heard.lines.last().map_or("(nothing)", String::as_str);
-            verdict.faults.push(format!("directly, after {last}: {failure}"));
+            println!("  {} fails directly, after {last}: {failure}", client.name);
+            verdict.unfit = Some(format!(
+                "NOT TESTED: {} before {}: it fails directly",
+                client.name, self.server
+            ));
             return verdict;
         }
         if heard.lines.is_empty() {
