@@ -92,6 +92,15 @@ foreign_suites() {
   return "$status"
 }
 
+compose() {
+  keep tests/compose/run.sh
+  case $? in
+    0) passed=1 ;;
+    77) skipped=1 note=$(sed -n 's/^skipped: //p' "$work/out" | tail -n 1) ;;
+    *) failed=1 ;;
+  esac
+}
+
 # What is tested before every server: each file of tests/ that starts real ones, but for memory.rs,
 # demo.rs and sandbox_cleanup.rs (the proxy's own memory, what the others test, how the owner of servers
 # ends), and for tls and hops, which are written for MariaDB and have their own cases for MySQL 9.
