@@ -15,6 +15,8 @@ case $kind-$CLIENT_TLS in
   mysql-off) options+=(--ssl-mode=DISABLED --get-server-public-key) ;;
   mysql-on) options+=(--ssl-mode=REQUIRED) ;;
 esac
+# Newer ones know `\s` and its like only when told to.
+if [[ $("${program[@]}" --help 2>/dev/null) == *--commands* ]]; then options+=(--commands); fi
 
 sql() { # [OPTION…], statements on standard input
   "${program[@]}" "${options[@]}" "-u$CLIENT_USER" "-p$CLIENT_PASSWORD" "$@" "$CLIENT_DATABASE" 2>&1 |
@@ -38,7 +40,7 @@ walk() {
     # Read to its end: a reader that stops at the match may end the program before it has said all.
     local status
     status=$(sql <<<'\s')
-    [[ $status == *'Cipher in use'* ]] || { echo 'the program says that TLS is not in use' >&2; exit 1; }
+    [[ $status == *'Cipher in use'* ]] || { printf 'the program does not say that TLS is in use: %s\n' "$status" >&2; exit 1; }
   fi
   # What depends on the connection is left out.
   check status <<<'\s' | grep -E 'Server version|Protocol version|Current database|characterset|Server:'
