@@ -35,10 +35,33 @@ pub struct RoutingTable {
     pub term: Term,
     /// Who takes writes.
     pub writer: Writer,
+    /// The master on which sessions may still finish what they have open there, while nobody takes
+    /// anything new: a switchover is about to leave it. Whoever has nothing open waits.
+    pub draining: Option<ServerId>,
     /// What clients are greeted with. `None` until a master has been seen.
     pub identity: Option<Arc<Identity>>,
     /// The configured servers.
     pub servers: Servers,
+}
+
+/// How far the sessions are with letting go of the master that a table drains. Sent when the table is
+/// seen, and whenever the list changes, until another table comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainReport {
+    /// The table that it answers.
+    pub generation: u64,
+    /// Who still has something open on the master. Empty: nothing of this proxy's clients is on its
+    /// way there, and nothing will come.
+    pub open: Vec<OpenSession>,
+}
+
+/// A session that cannot let go of its master yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// The connection id that its client knows.
+    pub id: u32,
+    /// Why, to follow "it": "is in a transaction", "has temporary tables".
+    pub why: &'static str,
 }
 
 impl RoutingTable {
@@ -49,6 +72,7 @@ impl RoutingTable {
             generation: 0,
             term: Term::default(),
             writer: Writer::Held { since: now, reason: "Tandem has just started".into() },
+            draining: None,
             identity: None,
             servers,
         }

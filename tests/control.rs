@@ -510,9 +510,14 @@ async fn the_pair_fails_over_by_itself() {
     };
     let servers = rig.sandbox.configured();
     let now = Instant::now();
-    let machine = FailoverMachine::new(Policy::new(&settings, &policy), servers.clone(), now);
+    let machine = FailoverMachine::new(
+        Policy::new(&settings, &policy, &config::Switchover::default()),
+        servers.clone(),
+        now,
+    );
     let (observations, observed) = mpsc::channel(64);
     let (_requests, requested) = mpsc::channel(1);
+    let (_drains, drained) = mpsc::channel(1);
     let monitor = Monitor::start(&servers, &settings, &Dialer::new(&settings), &observations);
     let (routes, mut followed) =
         watch::channel(Arc::new(RoutingTable::starting(servers.clone(), now)));
@@ -531,7 +536,7 @@ async fn the_pair_fails_over_by_itself() {
     let connections = rig.connections(&settings);
     let executor = Arc::new(SqlExecutor::new(connections.clone()));
     let keeping = tokio::spawn(connections.keep());
-    let inputs = Inputs { observations: observed, requests: requested };
+    let inputs = Inputs { observations: observed, requests: requested, drains: drained };
     let driving = tokio::spawn(Coordinator::new(machine, executor, inputs, outputs).run());
 
     let mut active = async |server| {

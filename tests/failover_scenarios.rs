@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use tandem::config::Fencing;
 use tandem::failover::{
-    Action, Event, FailoverMachine, Order, OrderFailure, OrderId, OrderResult, Policy,
+    Action, Event, FailoverMachine, Order, OrderFailure, OrderId, OrderResult, Policy, Request,
+    RequestId,
 };
 use tandem::routing::Writer;
 use tandem::topology::{
@@ -97,6 +98,7 @@ impl Stage {
             fencing: Fencing::ReadOnly,
             catch_up: Duration::from_secs(30),
             min_interval: Duration::from_secs(60),
+            drain: Duration::from_secs(5),
         };
         let facts = vec![facts(1), facts(2)];
         Self { start: Instant::now(), policy, servers, facts, machine: None }
@@ -158,7 +160,10 @@ impl Stage {
         let rest = |from: usize| words[from..].join(" ");
         Some(match words.first() {
             None => return None,
-            Some(&"switchover") => Event::SwitchoverRequested { to: self.server(words[1]) },
+            Some(&"switchover") => Event::Requested {
+                id: RequestId(1),
+                request: Request::Switchover { to: self.server(words[1]), force: false },
+            },
             Some(&"answer") => Event::OrderFinished {
                 id: OrderId(words[1].parse().expect(text)),
                 result: answer(words[2], &rest(3)),
@@ -224,6 +229,7 @@ impl Stage {
                     writeln!(out, "    order {}: {}", id.0, self.order(order))
                 }
                 Action::Probe(server) => writeln!(out, "    probe {}", self.servers.name(*server)),
+                Action::Answer { id, answer } => writeln!(out, "    answer {}: {answer:?}", id.0),
                 Action::Record(transition) => writeln!(
                     out,
                     "    {} -> {}: {}",

@@ -26,6 +26,10 @@ use crate::topology::Topology;
 
 /// Observations on their way to the coordinator.
 const OBSERVATIONS: usize = 1024;
+/// Requests of operators on their way to the coordinator.
+const REQUESTS: usize = 16;
+/// Reports of how far the sessions are with a drain; the latest counts.
+const DRAIN_REPORTS: usize = 16;
 /// Users whose accounts are to be read again.
 const QUESTIONS: usize = 256;
 /// Transitions that are kept for the console.
@@ -75,8 +79,8 @@ impl Plane {
         let servers = config.servers.clone();
         let mut tasks = JoinSet::new();
         let (observe, observations) = mpsc::channel(OBSERVATIONS);
-        // Switchovers will be asked for here; the coordinator need not see its end.
-        let (_, requests) = mpsc::channel(1);
+        let (_ask, requests) = mpsc::channel(REQUESTS);
+        let (_report_drain, drains) = mpsc::channel(DRAIN_REPORTS);
         let starting = Arc::new(RoutingTable::starting(servers.clone(), now));
         let (routes_out, routes) = watch::channel(starting);
         let (topology_out, topology) = watch::channel(Arc::new(Topology::new(servers.clone())));
@@ -88,13 +92,13 @@ impl Plane {
         let monitor = Monitor::start(&servers, &config.monitor, &dialer, &observe);
         let warm = Arc::new(WarmConnections::new(servers.clone(), dialer.clone(), CONTROL_CONNECT));
         tasks.spawn(Arc::clone(&warm).keep());
-        let machine =
-            FailoverMachine::new(Policy::new(&config.monitor, &config.failover), servers, now);
+        let policy = Policy::new(&config.monitor, &config.failover, &config.switchover);
+        let machine = FailoverMachine::new(policy, servers, now);
         let (status_out, status) = watch::channel(Arc::new(machine.status()));
         let coordinator = Coordinator::new(
             machine,
             Arc::new(SqlExecutor::new(warm)),
-            Inputs { observations, requests },
+            Inputs { observations, requests, drains },
             Outputs {
                 routes: routes_out,
                 topology: topology_out,

@@ -73,7 +73,7 @@ pub(super) const KEYS: &[Key] = &[
     later_unless("failover.failback", "\"manual\""),
     text("failover.min_interval"),
     later_unless("failover.pace", "\"off\""),
-    later("switchover.drain"),
+    text("switchover.drain"),
     later("reads.listen"),
     later("reads.max_lag"),
     text("tls.mode"),

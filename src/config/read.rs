@@ -12,8 +12,8 @@ use super::load::Merged;
 use super::sections::SENT;
 use super::{
     Admin, ClientCertificates, Compress, Config, ConfigError, Failover, Fencing, Limits, Log,
-    LogFormat, Monitor, Origins, Place, ProxyProtocol, Secret, ServerTls, ServerTlsMode, Tls,
-    TlsMode,
+    LogFormat, Monitor, Origins, Place, ProxyProtocol, Secret, ServerTls, ServerTlsMode,
+    Switchover, Tls, TlsMode,
 };
 use crate::topology::{AddressError, ServerAddress, Servers};
 use crate::wire::Capabilities;
@@ -48,6 +48,7 @@ impl<'a> Reader<'a> {
         let listen = self.read("listen", defaults.listen, addresses);
         let monitor = self.monitor(defaults.monitor);
         let failover = self.failover(defaults.failover);
+        let switchover = self.switchover(defaults.switchover);
         let tls = self.tls(defaults.tls);
         let server_tls = self.server_tls(defaults.server_tls);
         let limits = self.limits(defaults.limits);
@@ -62,6 +63,7 @@ impl<'a> Reader<'a> {
             servers,
             monitor,
             failover,
+            switchover,
             tls,
             server_tls,
             limits,
@@ -93,6 +95,10 @@ impl<'a> Reader<'a> {
             catch_up: self.read("failover.catch_up", default.catch_up, duration),
             min_interval: self.read("failover.min_interval", default.min_interval, duration),
         }
+    }
+
+    fn switchover(&mut self, default: Switchover) -> Switchover {
+        Switchover { drain: self.read("switchover.drain", default.drain, duration) }
     }
 
     fn tls(&mut self, default: Tls) -> Tls {

@@ -20,6 +20,8 @@ pub struct Config {
     pub monitor: Monitor,
     /// `[failover]`
     pub failover: Failover,
+    /// `[switchover]`
+    pub switchover: Switchover,
     /// `[tls]`
     pub tls: Tls,
     /// `[server_tls]`
@@ -47,6 +49,7 @@ impl Config {
             servers,
             monitor: Monitor::default(),
             failover: Failover::default(),
+            switchover: Switchover::default(),
             tls: Tls::default(),
             server_tls: ServerTls::default(),
             limits: Limits::default(),
@@ -132,6 +135,19 @@ impl Default for Failover {
             catch_up: Duration::from_secs(30),
             min_interval: Duration::from_secs(60),
         }
+    }
+}
+
+/// `[switchover]`: a change of the active master that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switchover {
+    /// How long sessions may take to finish what they have open on the old master.
+    pub drain: Duration,
+}
+
+impl Default for Switchover {
+    fn default() -> Self {
+        Self { drain: Duration::from_secs(5) }
     }
 }
 

@@ -342,6 +342,9 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     catch_up = "30s"                      # default
     min_interval = "1m"                   # default
 
+    [switchover]
+    drain = "5s"                          # default
+
     [tls]
     mode = "optional"                     # default
     cert = ""                             # default

@@ -1,9 +1,10 @@
 //! The task that owns the failover machine.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
@@ -12,11 +13,12 @@ use super::executor::{Executor, Surroundings};
 use super::journal::Journal;
 use super::measuring;
 use crate::failover::{
-    Action, Event, FailoverMachine, Order, OrderId, OrderResult, Status, Transition,
+    Action, Answer, Event, FailoverMachine, Order, OrderId, OrderResult, Request, RequestId,
+    Status, Transition,
 };
 use crate::metrics::Metrics;
 use crate::monitor::ProbeRequests;
-use crate::routing::RoutingTable;
+use crate::routing::{DrainReport, RoutingTable};
 use crate::topology::{
     Channel, Observation, Outcome, Role, Server, ServerId, ThreadState, Topology,
 };
@@ -57,7 +59,18 @@ pub struct Inputs {
     /// From the monitor and from the sessions.
     pub observations: mpsc::Receiver<Observation>,
     /// From operators.
-    pub requests: mpsc::Receiver<Event>,
+    pub requests: mpsc::Receiver<Asked>,
+    /// From the sessions, while a master is drained.
+    pub drains: mpsc::Receiver<DrainReport>,
+}
+
+/// A request of an operator, and where its answer goes.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is wanted.
+    pub request: Request,
+    /// Whoever waits for the answer may have left meanwhile; the request is carried out all the same.
+    pub answer: oneshot::Sender<Answer>,
 }
 
 /// What the coordinator publishes.
@@ -90,6 +103,9 @@ pub struct Coordinator<M, E> {
     /// beside those of all others.
     lanes: Vec<mpsc::UnboundedSender<Assignment>>,
     finished: mpsc::UnboundedReceiver<(OrderId, OrderResult)>,
+    /// Who waits for an answer, and how many ever asked.
+    asking: HashMap<RequestId, oneshot::Sender<Answer>>,
+    requests: u64,
     /// The lanes' tasks, and errands that answer nobody. They end with the coordinator.
     tasks: JoinSet<()>,
 }
@@ -108,7 +124,8 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
         };
         measuring::published(&outputs.metrics, &outputs.routes.borrow());
         let lanes = machine.topology().servers().iter().map(lane).collect();
-        Self { machine, executor, inputs, outputs, lanes, finished, tasks }
+        let asking = HashMap::new();
+        Self { machine, executor, inputs, outputs, lanes, finished, asking, requests: 0, tasks }
     }
 
     /// Runs until nobody observes any more.
@@ -162,13 +179,22 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
                 }
                 () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)),
                     if deadline.is_some() => return Some(Event::DeadlineReached),
-                Some(request) = self.inputs.requests.recv() => return Some(request),
+                Some(report) = self.inputs.drains.recv() => return Some(Event::Drained(report)),
+                Some(asked) = self.inputs.requests.recv() => return Some(self.requested(asked)),
                 observation = self.inputs.observations.recv() => {
                     return observation.map(Event::Observed);
                 }
                 Some(_) = self.tasks.join_next() => {}
             }
         }
+    }
+
+    fn requested(&mut self, asked: Asked) -> Event {
+        let Asked { request, answer } = asked;
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.asking.insert(id, answer);
+        Event::Requested { id, request }
     }
 
     /// The masters from which the observed one receives now.
@@ -197,6 +223,12 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
             }
             Action::Run { id, order } => self.start(id, order),
             Action::Probe(server) => self.outputs.probes.probe_now(server),
+            Action::Answer { id, answer } => {
+                if let Some(asking) = self.asking.remove(&id) {
+                    // Whoever asked may have left.
+                    let _ = asking.send(answer);
+                }
+            }
             Action::Record(transition) => {
                 self.tell(&transition);
                 self.outputs.metrics.failover.transitioned(transition.from, transition.to);

@@ -98,7 +98,8 @@ impl Probe for Silent {
 
 struct Bench {
     observations: mpsc::Sender<Observation>,
-    requests: mpsc::Sender<Event>,
+    requests: mpsc::Sender<Asked>,
+    _drains: mpsc::Sender<DrainReport>,
     told: mpsc::UnboundedReceiver<(Instant, Event)>,
     probed: mpsc::UnboundedReceiver<ServerId>,
     routes: watch::Receiver<Arc<RoutingTable>>,
@@ -114,6 +115,7 @@ fn start(hands: Hands, deadline: Option<Duration>, steps: Vec<Vec<Action>>) -> B
     let now = tokio::time::Instant::now().into_std();
     let (observations, observed) = mpsc::channel(8);
     let (requests, requested) = mpsc::channel(8);
+    let (drains, drained) = mpsc::channel(8);
     let (told_to, told) = mpsc::unbounded_channel();
     let (probed_to, probed) = mpsc::unbounded_channel();
     let settings = config::Monitor {
@@ -157,12 +159,13 @@ fn start(hands: Hands, deadline: Option<Duration>, steps: Vec<Vec<Action>>) -> B
         metrics: metrics.clone(),
         probes: monitor.requests(),
     };
-    let inputs = Inputs { observations: observed, requests: requested };
+    let inputs = Inputs { observations: observed, requests: requested, drains: drained };
     let coordinator = Coordinator::new(machine, hands.clone(), inputs, outputs);
     tokio::spawn(coordinator.run());
     Bench {
         observations,
         requests,
+        _drains: drains,
         told,
         probed,
         routes: published,
@@ -301,8 +304,9 @@ async fn an_order_that_hangs_holds_up_nothing() {
     let mut bench = start(hands, None, vec![vec![fence], vec![stop_m2_receiving(2)]]);
     bench.observe(M1, refused()).await;
     bench.told().await;
-    bench.requests.send(Event::SwitchoverRequested { to: M2 }).await.expect("listened to");
-    assert!(matches!(bench.told().await, Event::SwitchoverRequested { to: M2 }));
+    let (answer, _) = oneshot::channel();
+    bench.requests.send(Asked { request: Request::Resume, answer }).await.expect("listened to");
+    assert!(matches!(bench.told().await, Event::Requested { request: Request::Resume, .. }));
     assert!(matches!(bench.told().await, Event::OrderFinished { id: OrderId(2), .. }));
 }
 

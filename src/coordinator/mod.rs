@@ -27,7 +27,7 @@ mod receiving;
 mod semi_sync;
 mod warm;
 
-pub use driver::{Coordinator, Decide, Inputs, Outputs};
+pub use driver::{Asked, Coordinator, Decide, Inputs, Outputs};
 pub use executor::{Executor, SqlExecutor, Surroundings};
 pub use journal::{Journal, JournalRow};
 pub use warm::WarmConnections;

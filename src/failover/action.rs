@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::request::{Answer, RequestId};
 use crate::routing::RoutingTable;
 use crate::topology::{ServerId, Term};
 
@@ -25,6 +26,13 @@ pub enum Action {
     Probe(ServerId),
     /// Tell people: one log event, one counter, one journal row.
     Record(Transition),
+    /// Tell the operator what became of a request.
+    Answer {
+        /// The request.
+        id: RequestId,
+        /// What became of it.
+        answer: Answer,
+    },
 }
 
 /// Names one order among all that a machine ever gave.

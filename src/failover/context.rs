@@ -11,6 +11,7 @@ use super::assessment::{Verdict, assess, in_words};
 use super::errands::Errands;
 use super::links::Links;
 use super::policy::{PROBE_SPACING, Policy, RETRY_FIRST, RETRY_MOST};
+use super::request::{Answer, RequestId};
 use super::writability::Writability;
 use crate::routing::{RoutingTable, Writer};
 use crate::topology::{
@@ -293,6 +294,10 @@ impl Context {
         self.actions.push(Action::Record(Transition { from, to, reason, server }));
     }
 
+    pub(super) fn answer(&mut self, id: RequestId, answer: Answer) {
+        self.actions.push(Action::Answer { id, answer });
+    }
+
     pub(super) fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }
@@ -337,6 +342,7 @@ impl Context {
             generation: self.table.generation + 1,
             term: self.term(),
             writer,
+            draining: None,
             identity,
             servers: self.servers.clone(),
         };

@@ -1,6 +1,8 @@
 //! What the failover machine is told.
 
 use super::action::{OrderId, OrderResult};
+use super::request::{Request, RequestId};
+use crate::routing::DrainReport;
 use crate::topology::Observation;
 
 /// Something that happened.
@@ -17,9 +19,15 @@ pub enum Event {
     },
     /// The moment that `next_deadline` named has come.
     DeadlineReached,
-    /// An operator wants another active master.
-    SwitchoverRequested {
-        /// Whom.
-        to: crate::topology::ServerId,
+    /// An operator wants something. Every request is answered by one [`Action::Answer`].
+    ///
+    /// [`Action::Answer`]: super::Action::Answer
+    Requested {
+        /// Comes back in the answer.
+        id: RequestId,
+        /// What.
+        request: Request,
     },
+    /// How far the sessions are with letting go of a master that is drained.
+    Drained(DrainReport),
 }

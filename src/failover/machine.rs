@@ -8,6 +8,7 @@ use super::context::Context;
 use super::event::Event;
 use super::phase::{Input, Phase};
 use super::policy::Policy;
+use super::request::{Answer, Request, RequestId};
 use super::starting::Starting;
 use crate::routing::{RoutingTable, Writer};
 use crate::topology::{ServerId, Servers, Term, Topology};
@@ -66,7 +67,8 @@ impl FailoverMachine {
                 }
             }
             Event::DeadlineReached => self.advance(Input::Tick),
-            Event::SwitchoverRequested { to } => self.refuse_switchover(*to),
+            Event::Requested { id, request } => self.refuse(*id, request),
+            Event::Drained(_) => {}
         }
         self.cx.send_due_probes();
         self.cx.refresh_table();
@@ -87,12 +89,10 @@ impl FailoverMachine {
         self.phase = Some(phase);
     }
 
-    /// The place of the planned switchover: the request is heard and answered, in every phase.
-    fn refuse_switchover(&mut self, to: ServerId) {
-        let phase = self.phase_name();
-        let name = if to.index() < self.cx.servers.len() { self.cx.name(to) } else { "it" };
-        let reason = format!("no switchover to {name}: planned switchovers are not built yet");
-        self.cx.record(phase, phase, reason, Some(to));
+    /// The place of what operators ask for: a request is heard and answered, in every phase.
+    fn refuse(&mut self, id: RequestId, request: &Request) {
+        let reason = format!("not built yet: {request:?}");
+        self.cx.answer(id, Answer::Refused(reason));
     }
 
     /// When to send `Event::DeadlineReached` if nothing else happens before.

@@ -78,6 +78,7 @@ mod opening;
 mod phase;
 mod policy;
 mod promoting;
+mod request;
 mod sealing;
 mod starting;
 mod steady;
@@ -92,6 +93,7 @@ pub use event::Event;
 pub use links::Links;
 pub use machine::{FailoverMachine, Status};
 pub use policy::Policy;
+pub use request::{Answer, Request, RequestId};
 
 #[cfg(test)]
 mod tests;

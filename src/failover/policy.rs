@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Failover, Fencing, Monitor};
+use crate::config::{Failover, Fencing, Monitor, Switchover};
 
 /// Between two probes of one server that are asked for out of turn.
 pub(super) const PROBE_SPACING: Duration = Duration::from_millis(5);
@@ -39,12 +39,14 @@ pub struct Policy {
     pub catch_up: Duration,
     /// `[failover] min_interval`
     pub min_interval: Duration,
+    /// `[switchover] drain`
+    pub drain: Duration,
 }
 
 impl Policy {
     /// Picks the numbers from their two sections.
     #[must_use]
-    pub fn new(monitor: &Monitor, failover: &Failover) -> Self {
+    pub fn new(monitor: &Monitor, failover: &Failover, switchover: &Switchover) -> Self {
         Self {
             interval: monitor.interval,
             timeout: monitor.timeout,
@@ -54,6 +56,7 @@ impl Policy {
             fencing: failover.fencing,
             catch_up: failover.catch_up,
             min_interval: failover.min_interval,
+            drain: switchover.drain,
         }
     }
 

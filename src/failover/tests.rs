@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{
     Action, Event, FailoverMachine, Links, Order, OrderFailure, OrderId, OrderResult, Policy,
-    Verdict, assess, choose,
+    Request, RequestId, Verdict, assess, choose,
 };
 use crate::config::Fencing;
 use crate::topology::{
@@ -30,6 +30,7 @@ fn policy() -> Policy {
         fencing: Fencing::ReadOnly,
         catch_up: Duration::from_secs(30),
         min_interval: Duration::from_secs(60),
+        drain: Duration::from_secs(5),
     }
 }
 
@@ -252,7 +253,10 @@ fn event(start: Instant) -> impl Strategy<Value = (Duration, Event)> {
         4 => observed,
         2 => finished,
         1 => Just(Event::DeadlineReached),
-        1 => Just(Event::SwitchoverRequested { to: M2 }),
+        1 => Just(Event::Requested {
+            id: RequestId(1),
+            request: Request::Switchover { to: M2, force: false },
+        }),
     ];
     (0..400u64)
         .prop_map(Duration::from_millis)
@@ -303,7 +307,7 @@ proptest! {
                             prop_assert!(seen >= known, "decided on what is out of date");
                         }
                     }
-                    Action::Probe(_) => {}
+                    Action::Probe(_) | Action::Answer { .. } => {}
                     Action::Record(transition) => prop_assert!(!transition.reason.is_empty()),
                 }
             }
@@ -322,7 +326,7 @@ proptest! {
                 match action {
                     Action::Probe(server) => probes[server.index()] += 1,
                     Action::Run { .. } => orders += 1,
-                    Action::Publish(_) | Action::Record(_) => {}
+                    Action::Publish(_) | Action::Record(_) | Action::Answer { .. } => {}
                 }
             }
         }

@@ -56,6 +56,7 @@ impl World {
                     }
                 }
                 Action::Probe(server) => self.probe(proxy, server.index()),
+                Action::Answer { .. } => {}
                 Action::Record(transition) => {
                     let (from, to) = (transition.from, transition.to);
                     self.say(|| format!("p{proxy} {from} -> {to}: {}", transition.reason));

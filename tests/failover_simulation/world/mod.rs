@@ -105,6 +105,7 @@ fn machine(base: Instant, now: Millis) -> FailoverMachine {
         fencing: Fencing::ReadOnly,
         catch_up: Duration::from_secs(1),
         min_interval: Duration::from_secs(2),
+        drain: Duration::from_secs(1),
     };
     FailoverMachine::new(policy, servers, base + Duration::from_millis(now))
 }
