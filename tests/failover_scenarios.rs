@@ -13,7 +13,9 @@
 //! @1s session m1 reset                     a session's report
 //! @1s answer 3 done | promoted 2 | superseded 2 m2 | unreachable … | timeout … | stopped … |
 //!              denied GRANT … | refused 1205 …
-//! @1s switchover m2
+//! @1s answer 5 frozen 1-1-100,2-2-50 | claimed …
+//! @1s ask 1 switchover m2 | failover m2 force | pause | resume
+//! @1s drained 17 23                        the sessions that still have something open
 //! @9s                                      let time pass
 //! ```
 
@@ -27,7 +29,7 @@ use tandem::failover::{
     Action, Event, FailoverMachine, Order, OrderFailure, OrderId, OrderResult, Policy, Request,
     RequestId,
 };
-use tandem::routing::Writer;
+use tandem::routing::{DrainReport, OpenSession, Writer};
 use tandem::topology::{
     Channel, Facts, Flavor, GtidSet, Identity, Observation, Outcome, ServerId, Servers, Source,
     Term, TermStore, ThreadState, UnreachableKind,
@@ -115,6 +117,7 @@ impl Stage {
                 "timeout" => self.policy.timeout = duration(value),
                 "catch_up" => self.policy.catch_up = duration(value),
                 "min_interval" => self.policy.min_interval = duration(value),
+                "drain" => self.policy.drain = duration(value),
                 "fencing" if value == "none" => self.policy.fencing = Fencing::None,
                 _ => panic!("no such setting: {setting}"),
             }
@@ -151,6 +154,17 @@ impl Stage {
         }
     }
 
+    fn request(&self, words: &[&str]) -> Request {
+        let force = words.last() == Some(&"force");
+        match words[0] {
+            "switchover" => Request::Switchover { to: self.server(words[1]), force },
+            "failover" => Request::Failover { to: self.server(words[1]), force },
+            "pause" => Request::Pause,
+            "resume" => Request::Resume,
+            other => panic!("no such request: {other}"),
+        }
+    }
+
     fn since_start(&self, at: Instant) -> humantime::FormattedDuration {
         humantime::format_duration(at - self.start)
     }
@@ -160,10 +174,19 @@ impl Stage {
         let rest = |from: usize| words[from..].join(" ");
         Some(match words.first() {
             None => return None,
-            Some(&"switchover") => Event::Requested {
-                id: RequestId(1),
-                request: Request::Switchover { to: self.server(words[1]), force: false },
-            },
+            Some(&"ask") => {
+                let id = RequestId(words[1].parse().expect(text));
+                Event::Requested { id, request: self.request(&words[2..]) }
+            }
+            Some(&"drained") => {
+                let generation = self.machine.as_ref().map_or(0, |m| m.table().generation);
+                let session = |id: &&str| OpenSession {
+                    id: id.parse().expect(text),
+                    why: "is in a transaction",
+                };
+                let open = words[1..].iter().map(session).collect();
+                Event::Drained(DrainReport { generation, open })
+            }
             Some(&"answer") => Event::OrderFinished {
                 id: OrderId(words[1].parse().expect(text)),
                 result: answer(words[2], &rest(3)),
@@ -221,7 +244,11 @@ impl Stage {
                             writeln!(out, "    table {generation} (term {term}): {name} is active")
                         }
                         Writer::Held { reason, .. } => {
-                            writeln!(out, "    table {generation} (term {term}): held: {reason}")
+                            let held = match table.draining {
+                                Some(server) => format!("{} is drained", self.servers.name(server)),
+                                None => "held".to_owned(),
+                            };
+                            writeln!(out, "    table {generation} (term {term}): {held}: {reason}")
                         }
                     }
                 }
@@ -243,6 +270,13 @@ impl Stage {
         let name = |server: &ServerId| self.servers.name(*server);
         match order {
             Order::Fence { server } => format!("fence {}", name(server)),
+            Order::Claim { server } => format!("claim {}", name(server)),
+            Order::Unclaim { server } => format!("let go of the claim on {}", name(server)),
+            Order::Freeze { server } => format!("freeze {}", name(server)),
+            Order::Reach { server, position, timeout } => {
+                let within = humantime::format_duration(*timeout);
+                format!("{} gets to {position} within {within}", name(server))
+            }
             Order::FreeApplier { server } => format!("free the applier of {}", name(server)),
             Order::CatchUp { server, timeout } => {
                 format!(
@@ -304,6 +338,7 @@ fn facts(n: u32) -> Facts {
             seconds_behind: Some(0),
             heartbeats: Some(1),
         }],
+        claimed: false,
         terms: TermStore::Missing,
     }
 }
@@ -322,6 +357,8 @@ fn change(facts: &mut Facts, setting: &str) {
     match setting.split_once('=') {
         None if setting == "open" => facts.read_only = false,
         None if setting == "closed" => facts.read_only = true,
+        None if setting == "claimed" => facts.claimed = true,
+        None if setting == "unclaimed" => facts.claimed = false,
         None if setting == "no_slave" => facts.channels.clear(),
         Some(("uptime", value)) => facts.uptime = duration(value),
         Some(("executed", value)) => facts.executed = gtids(value),
@@ -351,6 +388,8 @@ fn answer(kind: &str, rest: &str) -> OrderResult {
     let (first, more) = rest.split_once(' ').unwrap_or((rest, ""));
     match kind {
         "done" => OrderResult::Done,
+        "frozen" => OrderResult::Frozen(GtidSet::parse(Flavor::MariaDb, first).expect(rest)),
+        "claimed" => failed(OrderFailure::Claimed(rest.to_owned())),
         "promoted" => OrderResult::Promoted(Term(first.parse().expect(rest))),
         "superseded" => OrderResult::Superseded {
             term: Term(first.parse().expect(rest)),

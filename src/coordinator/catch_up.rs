@@ -20,7 +20,7 @@ use crate::topology::grants::Privilege;
 use crate::topology::{Channel, Flavor, ThreadState};
 
 /// How long one wait lasts before the applier is looked at again.
-const SLICE: Duration = Duration::from_millis(250);
+pub(super) const SLICE: Duration = Duration::from_millis(250);
 
 /// Waits until every channel has executed what it had received at some moment after the call.
 pub(super) async fn catch_up(
@@ -72,7 +72,7 @@ pub(super) async fn read_status(
     status.map_err(|error| failure(error, connection, Privilege::ReplicationStatus))
 }
 
-fn why_stopped(channel: &Channel) -> String {
+pub(super) fn why_stopped(channel: &Channel) -> String {
     match &channel.sql_error {
         (0, _) => "nobody has started it".to_owned(),
         (code, message) => format!("error {code}: {message}"),
@@ -129,7 +129,7 @@ fn wait_for(
 /// A receiver that started from `gtid_current_pos` counts the server's own events as received,
 /// while `MASTER_GTID_WAIT` looks at what the applier has seen: own events, executed by
 /// definition, would be waited for in vain.
-fn others_events(received: &str, server_id: u32) -> String {
+pub(super) fn others_events(received: &str, server_id: u32) -> String {
     let own = server_id.to_string();
     received
         .split(',')

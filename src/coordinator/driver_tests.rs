@@ -223,6 +223,7 @@ fn alive(server_id: u32, source_server_id: u32, io: ThreadState) -> Outcome {
             seconds_behind: None,
             heartbeats: None,
         }],
+        claimed: false,
         terms: TermStore::Missing,
     }))
 }

@@ -14,6 +14,7 @@ use super::fence::fence;
 use super::promotion::{Decision, open, promote};
 use super::receiving::{Receiver, Sender, Stops, start_receiving, stop_receiving};
 use super::semi_sync::{Switch, release_applier, restore};
+use super::switchover::{claim, freeze, reach};
 use super::warm::WarmConnections;
 use crate::failover::{Order, OrderFailure, OrderResult};
 use crate::monitor::Connection;
@@ -71,6 +72,8 @@ pub struct SqlExecutor {
     decided_by: String,
     /// Masters that go on asynchronously, and by which switch.
     asynchronous: Mutex<HashMap<ServerId, Switch>>,
+    /// Connections that hold the claim of a switchover, by the server that is left.
+    claims: Mutex<HashMap<ServerId, Connection>>,
     /// By server.
     stops: Vec<Stops>,
 }
@@ -98,7 +101,8 @@ impl SqlExecutor {
     #[must_use]
     pub fn signed(connections: Arc<WarmConnections>, decided_by: String) -> Self {
         let stops = connections.servers().iter().map(|_| Stops::default()).collect();
-        Self { connections, decided_by, asynchronous: Mutex::default(), stops }
+        let (asynchronous, claims) = (Mutex::default(), Mutex::default());
+        Self { connections, decided_by, asynchronous, claims, stops }
     }
 
     /// Comes back with a connection for the next order: one that still carries a statement is not.
@@ -120,6 +124,17 @@ impl SqlExecutor {
                 let switch = fence(&mut connection, name, around.peers_answer).await?;
                 self.remember(*server, switch);
             }
+            Order::Freeze { server } => {
+                let name = servers.name(*server);
+                let (position, switch) = freeze(&mut connection, name, around.peers_answer).await?;
+                self.remember(*server, switch);
+                return Ok((OrderResult::Frozen(position), connection));
+            }
+            Order::Reach { position, timeout, .. } => {
+                reach(&mut connection, position, *timeout).await?;
+            }
+            // These have a connection of their own, which outlives them.
+            Order::Claim { .. } | Order::Unclaim { .. } => {}
             Order::FreeApplier { server } => {
                 self.free_applier(&mut connection, *server, around.peers_answer).await?;
             }
@@ -170,6 +185,28 @@ impl SqlExecutor {
         Ok(())
     }
 
+    /// Takes the claim on `server`, and keeps the connection that holds it.
+    async fn claim(&self, server: ServerId) -> OrderResult {
+        let taken = timeout(FENCE_WITHIN, async {
+            let connection = self.connections.take(server).await;
+            let mut connection =
+                connection.map_err(|error| not_connected(error, self.connections.user()))?;
+            claim(&mut connection).await.map(|()| connection)
+        });
+        match taken.await {
+            Ok(Ok(connection)) => {
+                self.claims().insert(server, connection);
+                OrderResult::Done
+            }
+            Ok(Err(failure)) => OrderResult::Failed(failure),
+            Err(_) => OrderResult::Failed(OrderFailure::TimedOut("the claim".to_owned())),
+        }
+    }
+
+    fn claims(&self) -> std::sync::MutexGuard<'_, HashMap<ServerId, Connection>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn remember(&self, server: ServerId, switch: Option<Switch>) {
         if let Some(switch) = switch {
             self.asynchronous().insert(server, switch);
@@ -183,8 +220,12 @@ impl SqlExecutor {
 
 fn bound(order: &Order) -> Duration {
     match order {
-        Order::Fence { .. } | Order::FreeApplier { .. } => FENCE_WITHIN,
-        Order::CatchUp { timeout, .. } => *timeout + CATCH_UP_GRACE,
+        Order::Fence { .. }
+        | Order::Freeze { .. }
+        | Order::FreeApplier { .. }
+        | Order::Claim { .. }
+        | Order::Unclaim { .. } => FENCE_WITHIN,
+        Order::CatchUp { timeout, .. } | Order::Reach { timeout, .. } => *timeout + CATCH_UP_GRACE,
         Order::StopReceiving { .. } | Order::StartReceiving { .. } => RECEIVING_WITHIN,
         Order::Promote { .. } | Order::Open { .. } => PROMOTE_WITHIN,
     }
@@ -194,6 +235,15 @@ fn bound(order: &Order) -> Duration {
 impl Executor for SqlExecutor {
     async fn carry_out(&self, order: &Order, surroundings: Surroundings) -> OrderResult {
         let server = order.server();
+        match order {
+            Order::Claim { .. } => return self.claim(server).await,
+            Order::Unclaim { .. } => {
+                // With its connection goes the lock.
+                drop(self.claims().remove(&server));
+                return OrderResult::Done;
+            }
+            _ => {}
+        }
         let connection = match self.connections.take(server).await {
             Ok(connection) => connection,
             Err(error) => {

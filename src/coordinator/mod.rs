@@ -25,6 +25,7 @@ mod measuring;
 mod promotion;
 mod receiving;
 mod semi_sync;
+mod switchover;
 mod warm;
 
 pub use driver::{Asked, Coordinator, Decide, Inputs, Outputs};

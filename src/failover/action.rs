@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::request::{Answer, RequestId};
 use crate::routing::RoutingTable;
-use crate::topology::{ServerId, Term};
+use crate::topology::{GtidSet, ServerId, Term};
 
 /// Something to do. Actions of one step may be carried out in any order, but `Publish`es and
 /// `Record`s must not overtake each other, and **orders to one server are carried out one after the
@@ -54,6 +54,31 @@ pub enum Order {
     FreeApplier {
         /// Whose applier.
         server: ServerId,
+    },
+    /// Take the lock `tandem.switchover` on the active master, and keep it until `Unclaim` or the end
+    /// of the process: one switchover at a time, and everybody can see whether its author lives.
+    Claim {
+        /// The master that is to be left.
+        server: ServerId,
+    },
+    /// Let go of the lock again.
+    Unclaim {
+        /// As for `Claim`.
+        server: ServerId,
+    },
+    /// Make the master refuse writes, and say what it had executed by then. The result is `Frozen`.
+    Freeze {
+        /// Whom.
+        server: ServerId,
+    },
+    /// Wait until the applier has executed all of `position`.
+    Reach {
+        /// Whose applier.
+        server: ServerId,
+        /// What another master had executed.
+        position: GtidSet,
+        /// Give up after this long.
+        timeout: Duration,
     },
     /// Wait until the applier has executed everything that was received.
     CatchUp {
@@ -104,6 +129,10 @@ impl Order {
         match self {
             Self::Fence { server }
             | Self::FreeApplier { server }
+            | Self::Claim { server }
+            | Self::Unclaim { server }
+            | Self::Freeze { server }
+            | Self::Reach { server, .. }
             | Self::CatchUp { server, .. }
             | Self::StopReceiving { server, .. }
             | Self::StartReceiving { server, .. }
@@ -118,6 +147,8 @@ impl Order {
 pub enum OrderResult {
     /// Done.
     Done,
+    /// `Freeze` closed the server, which had executed this.
+    Frozen(GtidSet),
     /// `Promote` wrote this term and opened the server.
     Promoted(Term),
     /// `Promote` or `Open` found a higher term: somebody else decided.
@@ -140,6 +171,9 @@ pub enum OrderFailure {
     /// Time ran out (catch-up, or a table lock in the way of `read_only`).
     #[error("not finished in time: {0}")]
     TimedOut(String),
+    /// Somebody else holds the lock.
+    #[error("{0} is switching over already")]
+    Claimed(String),
     /// The applier is not running, so that what was received will never be executed.
     #[error("the applier is stopped: {0}")]
     ApplierStopped(String),

@@ -37,7 +37,7 @@ pub fn choose(
 }
 
 /// What speaks against `server`, to follow its name.
-fn objection(
+pub(super) fn objection(
     topology: &Topology,
     links: &Links,
     policy: &Policy,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::action::{Order, OrderFailure, OrderId, OrderResult};
 use super::context::{Context, answered};
-use super::phase::{Input, Phase, decide};
+use super::phase::{Input, Phase};
 use super::policy::{FENCE_PATIENCE, ORDER_PATIENCE};
 use super::promoting::Promoting;
 use super::sealing::Sealing;
@@ -60,7 +60,7 @@ impl CatchingUp {
 
     pub(super) fn handle(mut self, cx: &mut Context, input: Input<'_>) -> Phase {
         if self.takeover.is_off(cx, input) {
-            return decide(cx);
+            return self.takeover.call_off(cx);
         }
         match input {
             Input::Finished { id, result } => {
@@ -69,7 +69,8 @@ impl CatchingUp {
                         return self.takeover.give_up(cx, reason);
                     }
                 } else if self.catch_up == Some(id) {
-                    if let Some(reason) = caught_up(cx, &self.takeover, result) {
+                    let reason = caught_up(cx, &self.takeover, result);
+                    if let Some(reason) = reason.filter(|_| !self.takeover.may_lose()) {
                         cx.ask_probe(self.takeover.candidate);
                         return self.takeover.give_up(cx, reason);
                     }
@@ -85,7 +86,7 @@ impl CatchingUp {
                     self.last_probe = None;
                 }
             }
-            Input::Tick => {}
+            Input::Drained(_) | Input::Tick => {}
         }
         self.advance(cx)
     }

@@ -42,6 +42,12 @@ pub(super) struct Context {
     pub(super) setback: Option<Setback>,
     /// When the active master last changed, other than at the start.
     pub(super) last_failover: Option<Instant>,
+    /// An operator wants nobody to take writes.
+    pub(super) paused: bool,
+    /// The term that a switchover of ours wrote: no failover, which would forbid the next one.
+    pub(super) planned: Option<Term>,
+    /// When the last switchover was undone.
+    pub(super) switchover_failed: Option<Instant>,
     /// Who was active before the present hold, or is.
     pub(super) last_active: Option<ServerId>,
     errands: Errands,
@@ -92,6 +98,9 @@ impl Context {
             half_done: None,
             setback: None,
             last_failover: None,
+            paused: false,
+            planned: None,
+            switchover_failed: None,
             last_active: None,
             errands: Errands::default(),
             outstanding: BTreeMap::new(),
@@ -136,7 +145,8 @@ impl Context {
             return false;
         };
         match (&order, result) {
-            (Order::Fence { server }, OrderResult::Done) => {
+            (Order::Fence { server }, OrderResult::Done)
+            | (Order::Freeze { server }, OrderResult::Frozen(_)) => {
                 self.writability.ordered(*server, true, self.now);
             }
             (Order::Open { server, .. }, OrderResult::Done) => {
@@ -164,6 +174,12 @@ impl Context {
 
     pub(super) fn term(&self) -> Term {
         self.highest.as_ref().map(|(term, _)| *term).unwrap_or_default()
+    }
+
+    /// The master that the highest term names, if it is configured.
+    pub(super) fn named(&self) -> Option<ServerId> {
+        let (_, name) = self.highest.as_ref()?;
+        self.servers.by_name(name).map(|server| server.id)
     }
 
     pub(super) fn name(&self, server: ServerId) -> &str {
@@ -208,9 +224,10 @@ impl Context {
 
     /// Whether a fence of ours may still be on its way to `server`.
     pub(super) fn fence_under_way(&self, server: ServerId) -> bool {
-        self.outstanding
-            .values()
-            .any(|order| matches!(order, Order::Fence { server: fenced } if *fenced == server))
+        self.outstanding.values().any(|order| match order {
+            Order::Fence { server: fenced } | Order::Freeze { server: fenced } => *fenced == server,
+            _ => false,
+        })
     }
 
     // --- acting ----------------------------------------------------------------------------------
@@ -313,26 +330,38 @@ impl Context {
 
     /// Nobody takes writes, for this reason.
     pub(super) fn hold(&mut self, reason: &str) {
+        let held = self.held(reason);
+        self.publish(held, None);
+    }
+
+    /// Nobody takes writes, but what sessions have open on `server` may end there.
+    pub(super) fn drain(&mut self, server: ServerId, reason: &str) {
+        let held = self.held(reason);
+        self.publish(held, Some(server));
+    }
+
+    fn held(&self, reason: &str) -> Writer {
         let since = match &self.table.writer {
             Writer::Held { since, .. } => *since,
             Writer::Active(_) => self.now,
         };
-        self.publish(Writer::Held { since, reason: reason.into() });
+        Writer::Held { since, reason: reason.into() }
     }
 
     /// `server` takes writes.
     pub(super) fn activate(&mut self, server: ServerId) {
-        self.publish(Writer::Active(server));
+        self.publish(Writer::Active(server), None);
     }
 
     /// Publishes anew if something other than the writer changed.
     pub(super) fn refresh_table(&mut self) {
-        self.publish(self.table.writer.clone());
+        self.publish(self.table.writer.clone(), self.table.draining);
     }
 
-    fn publish(&mut self, writer: Writer) {
+    fn publish(&mut self, writer: Writer, draining: Option<ServerId>) {
         let identity = self.identity(&writer);
         let same = self.table.writer == writer
+            && self.table.draining == draining
             && self.table.term == self.term()
             && self.table.identity == identity;
         if same {
@@ -342,7 +371,7 @@ impl Context {
             generation: self.table.generation + 1,
             term: self.term(),
             writer,
-            draining: None,
+            draining,
             identity,
             servers: self.servers.clone(),
         };

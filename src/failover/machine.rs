@@ -6,9 +6,10 @@ use super::action::Action;
 use super::assessment::{Verdict, assess};
 use super::context::Context;
 use super::event::Event;
+use super::operator;
 use super::phase::{Input, Phase};
 use super::policy::Policy;
-use super::request::{Answer, Request, RequestId};
+use super::request::{Request, RequestId};
 use super::starting::Starting;
 use crate::routing::{RoutingTable, Writer};
 use crate::topology::{ServerId, Servers, Term, Topology};
@@ -67,8 +68,8 @@ impl FailoverMachine {
                 }
             }
             Event::DeadlineReached => self.advance(Input::Tick),
-            Event::Requested { id, request } => self.refuse(*id, request),
-            Event::Drained(_) => {}
+            Event::Requested { id, request } => self.requested(*id, request),
+            Event::Drained(report) => self.advance(Input::Drained(report)),
         }
         self.cx.send_due_probes();
         self.cx.refresh_table();
@@ -76,23 +77,26 @@ impl FailoverMachine {
     }
 
     fn advance(&mut self, input: Input<'_>) {
+        self.pass(|phase, cx| phase.handle(cx, input));
+    }
+
+    /// What an operator asks for is answered now, or by the phase that it leads to.
+    fn requested(&mut self, id: RequestId, request: &Request) {
+        self.pass(|phase, cx| operator::carry_out(phase, cx, id, request));
+    }
+
+    fn pass(&mut self, act: impl FnOnce(Phase, &mut Context) -> Phase) {
         let Some(phase) = self.phase.take() else {
             return;
         };
         let before = phase.name();
-        let phase = phase.handle(&mut self.cx, input);
+        let phase = act(phase, &mut self.cx);
         let after = phase.name();
         if before != after {
             self.phase_since = self.cx.now;
         }
         self.cx.record_step(before, after);
         self.phase = Some(phase);
-    }
-
-    /// The place of what operators ask for: a request is heard and answered, in every phase.
-    fn refuse(&mut self, id: RequestId, request: &Request) {
-        let reason = format!("not built yet: {request:?}");
-        self.cx.answer(id, Answer::Refused(reason));
     }
 
     /// When to send `Event::DeadlineReached` if nothing else happens before.

@@ -65,16 +65,21 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod action;
+mod approaching;
 mod assessment;
 mod candidate;
 mod catching_up;
 mod context;
+mod draining;
 mod errands;
 mod event;
+mod freezing;
 mod held;
 mod links;
 mod machine;
 mod opening;
+mod operator;
+mod paused;
 mod phase;
 mod policy;
 mod promoting;
@@ -83,6 +88,7 @@ mod sealing;
 mod starting;
 mod steady;
 mod suspect;
+mod switchover;
 mod takeover;
 mod writability;
 

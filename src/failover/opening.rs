@@ -41,6 +41,9 @@ impl Waiting {
         let name = cx.name(active);
         let reason = match why {
             Closed::NotOpenedYet => format!("{name} was made active and is not writable yet"),
+            Closed::BySomebody => {
+                format!("{name} was made read-only for a switchover by another proxy")
+            }
             _ => format!(
                 "{name} was made read-only by somebody else; if nobody makes another master active \
                  within {}, it is opened again",
@@ -69,6 +72,12 @@ pub(super) struct Opening {
 }
 
 impl Opening {
+    /// A switchover that closed `active`, or may have, is undone.
+    pub(super) fn undo(cx: &mut Context, active: ServerId, term: Term) -> Phase {
+        let reason = format!("the switchover is undone; {} is opened again", cx.name(active));
+        Self::order(cx, active, term, &reason)
+    }
+
     fn enter(cx: &mut Context, active: ServerId, term: Term, why: Closed) -> Phase {
         let name = cx.name(active);
         let reason = match why {
@@ -77,11 +86,15 @@ impl Opening {
             Closed::NotOpenedYet => {
                 format!("{name} was made active but never opened; it is opened")
             }
-            Closed::BySomebody => {
+            Closed::BySomebody | Closed::Abandoned => {
                 format!("{name} was made read-only and nobody decided otherwise; it is opened")
             }
         };
-        cx.hold(&reason);
+        Self::order(cx, active, term, &reason)
+    }
+
+    fn order(cx: &mut Context, active: ServerId, term: Term, reason: &str) -> Phase {
+        cx.hold(reason);
         cx.because(reason, Some(active));
         let order = cx.run(Order::Open { server: active, term });
         Phase::Opening(Self { active, term, order, until: cx.now + ORDER_PATIENCE })

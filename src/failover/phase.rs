@@ -3,17 +3,22 @@
 use std::time::Instant;
 
 use super::action::{OrderId, OrderResult};
+use super::approaching::Approaching;
 use super::assessment::Verdict;
 use super::catching_up::CatchingUp;
 use super::context::Context;
+use super::draining::Draining;
+use super::freezing::Freezing;
 use super::held::Held;
 use super::opening::{Opening, Waiting};
+use super::paused::Paused;
 use super::promoting::{Promoting, Verifying};
 use super::sealing::Sealing;
 use super::starting::Starting;
 use super::steady::Steady;
 use super::suspect::Suspect;
 use super::takeover::Takeover;
+use crate::routing::DrainReport;
 use crate::topology::{Observation, ServerId, Term};
 
 /// Where the machine is. Each state owns what it needs and is consumed by the transition.
@@ -29,6 +34,10 @@ pub(super) enum Phase {
     Sealing(Sealing),
     Promoting(Promoting),
     Verifying(Verifying),
+    Approaching(Approaching),
+    Draining(Draining),
+    Freezing(Freezing),
+    Paused(Paused),
 }
 
 /// What a phase is told. The context has taken it in already.
@@ -38,6 +47,8 @@ pub(super) enum Input<'a> {
     Observed(&'a Observation),
     /// An order, of this phase or of an earlier one, was answered.
     Finished { id: OrderId, result: &'a OrderResult },
+    /// The sessions say what they have open on a master that is drained.
+    Drained(&'a DrainReport),
     /// Time has passed.
     Tick,
 }
@@ -55,6 +66,10 @@ impl Phase {
             Self::Sealing(phase) => phase.handle(cx, input),
             Self::Promoting(phase) => phase.handle(cx, input),
             Self::Verifying(phase) => phase.handle(cx),
+            Self::Approaching(phase) => phase.handle(cx, input),
+            Self::Draining(phase) => phase.handle(cx, input),
+            Self::Freezing(phase) => phase.handle(cx, input),
+            Self::Paused(phase) => phase.handle(cx),
         }
     }
 
@@ -70,6 +85,10 @@ impl Phase {
             Self::Sealing(_) => "sealing",
             Self::Promoting(_) => "promoting",
             Self::Verifying(_) => "verifying",
+            Self::Approaching(_) => "approaching",
+            Self::Draining(_) => "draining",
+            Self::Freezing(_) => "freezing",
+            Self::Paused(_) => "paused",
         }
     }
 
@@ -86,6 +105,10 @@ impl Phase {
             Self::Sealing(phase) => phase.until,
             Self::Promoting(phase) => phase.until,
             Self::Verifying(phase) => phase.until,
+            Self::Approaching(phase) => phase.until,
+            Self::Draining(phase) => phase.until,
+            Self::Freezing(phase) => phase.until,
+            Self::Paused(phase) => phase.until,
         }
     }
 }
@@ -93,6 +116,9 @@ impl Phase {
 /// Who is to be active, judged from scratch: the master that the highest term names, if it can be;
 /// else another. Entering a phase again that one is in already repeats nothing.
 pub(super) fn decide(cx: &mut Context) -> Phase {
+    if cx.paused {
+        return Paused::enter(cx);
+    }
     if let Some(doubt) = cx.in_doubt {
         if cx.term() > doubt.seen || cx.looked_since(doubt.server, doubt.since) {
             cx.in_doubt = None;

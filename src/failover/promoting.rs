@@ -41,23 +41,28 @@ impl Promoting {
                     let why = &self.takeover.why;
                     let reason = format!("{name} is active by term {term}: {why}{loss}");
                     cx.because(reason, Some(candidate));
-                    if self.takeover.old.is_some() {
+                    if self.takeover.is_failover() {
                         cx.last_failover = Some(cx.now);
                     }
+                    self.takeover.tell_done(cx, *term);
                     return decide(cx);
                 }
-                OrderResult::Superseded { .. } => return decide(cx),
+                OrderResult::Superseded { .. } => return self.takeover.call_off(cx),
                 OrderResult::Failed(failure) => failure.clone(),
                 OrderResult::Promoted(term) => OrderFailure::Unreachable(format!(
                     "it wrote term {term}, which is not above {}",
                     self.takeover.seen
                 )),
-                OrderResult::Done => OrderFailure::Unreachable("no term was written".to_owned()),
+                OrderResult::Done | OrderResult::Frozen(_) => {
+                    OrderFailure::Unreachable("no term was written".to_owned())
+                }
             },
             _ if cx.now >= self.until => OrderFailure::Unreachable("no answer".to_owned()),
             _ => return Phase::Promoting(self),
         };
-        cx.set_back(candidate, format!("{} cannot be made active: {unknown}", cx.name(candidate)));
+        let reason = format!("{} cannot be made active: {unknown}", cx.name(candidate));
+        self.takeover.refuse(cx, &reason);
+        cx.set_back(candidate, reason);
         cx.in_doubt = Some(InDoubt { server: candidate, since: cx.now, seen: self.takeover.seen });
         decide(cx)
     }

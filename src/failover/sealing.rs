@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::action::{Order, OrderId, OrderResult};
 use super::catching_up::caught_up;
 use super::context::Context;
-use super::phase::{Input, Phase, decide};
+use super::phase::{Input, Phase};
 use super::policy::ORDER_PATIENCE;
 use super::promoting::Promoting;
 use super::takeover::Takeover;
@@ -36,7 +36,7 @@ impl Sealing {
 
     pub(super) fn handle(mut self, cx: &mut Context, input: Input<'_>) -> Phase {
         if self.takeover.is_off(cx, input) {
-            return decide(cx);
+            return self.takeover.call_off(cx);
         }
         let candidate = self.takeover.candidate;
         if cx.now >= self.until {
@@ -59,7 +59,8 @@ impl Sealing {
                 Phase::Sealing(self)
             }
             Step::Draining(order) if order == id => {
-                if let Some(reason) = caught_up(cx, &self.takeover, result) {
+                let reason = caught_up(cx, &self.takeover, result);
+                if let Some(reason) = reason.filter(|_| !self.takeover.may_lose()) {
                     return self.takeover.give_up(cx, reason);
                 }
                 Promoting::enter(cx, self.takeover)

@@ -17,7 +17,8 @@ pub(super) struct Steady {
 
 impl Steady {
     pub(super) fn enter(cx: &mut Context, active: ServerId) -> Phase {
-        if cx.last_active.is_some_and(|last| last != active) {
+        let planned = cx.planned == Some(cx.term());
+        if cx.last_active.is_some_and(|last| last != active) && !planned {
             cx.last_failover = Some(cx.now);
         }
         cx.last_active = Some(active);

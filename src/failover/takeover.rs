@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::action::{Order, OrderId};
 use super::assessment::Verdict;
-use super::candidate::{choose, missing};
+use super::candidate::{choose, missing, objection};
 use super::catching_up::CatchingUp;
 use super::context::Context;
 use super::held::Held;
 use super::phase::{Input, Phase, decide};
+use super::request::{Answer, RequestId};
+use super::switchover::Switchover;
 use crate::config::Fencing;
 use crate::topology::{Outcome, ServerId, Source, Term};
 
@@ -24,6 +26,23 @@ pub(super) struct Takeover {
     /// For the `reason` column and for people.
     pub(super) why: String,
     pub(super) began: Instant,
+    pub(super) occasion: Occasion,
+}
+
+/// Why somebody else is to be active.
+#[derive(Clone, Debug)]
+pub(super) enum Occasion {
+    /// The old master is down, or there never was one.
+    Unplanned,
+    /// An operator said so, whatever the old master does.
+    Ordered {
+        /// Whom to tell.
+        request: RequestId,
+        /// Whether what is lost thereby may be lost.
+        force: bool,
+    },
+    /// A switchover, whose old master is closed and whose new one has all of it.
+    Planned(Switchover),
 }
 
 impl Takeover {
@@ -51,9 +70,36 @@ impl Takeover {
         let told = cx.setback.as_ref().map_or_else(|| reason.clone(), |last| last.reason.clone());
         cx.hold(&told);
         cx.because(reason, old.or(Some(candidate)));
-        let takeover = Self { old, candidate, seen: cx.term(), why, began: cx.now };
+        let occasion = Occasion::Unplanned;
+        let takeover = Self { old, candidate, seen: cx.term(), why, began: cx.now, occasion };
         let fences = takeover.fence(cx);
         CatchingUp::enter(cx, takeover, fences)
+    }
+
+    /// Makes `to` active on an operator's word, or says why that is not even tried.
+    pub(super) fn ordered(
+        cx: &mut Context,
+        to: ServerId,
+        force: bool,
+        request: RequestId,
+    ) -> Result<Phase, String> {
+        let old = cx.named();
+        if old == Some(to) {
+            return Err(format!("{} is active by term {} already", cx.name(to), cx.term()));
+        }
+        let objection = objection(&cx.topology, &cx.links, &cx.policy, to, old);
+        let reachable = matches!(cx.verdict(to), Verdict::Alive);
+        if let Some(reason) = objection.filter(|_| !force || !reachable) {
+            return Err(format!("no failover to {}: {} {reason}", cx.name(to), cx.name(to)));
+        }
+        let forced = if force { "forced " } else { "" };
+        let why = format!("{forced}failover to {} by an operator", cx.name(to));
+        cx.hold(&why);
+        cx.because(why.clone(), Some(to));
+        let occasion = Occasion::Ordered { request, force };
+        let takeover = Self { old, candidate: to, seen: cx.term(), why, began: cx.now, occasion };
+        let fences = takeover.fence(cx);
+        Ok(CatchingUp::enter(cx, takeover, fences))
     }
 
     /// Fences the old master; before the first decision, every other one that is open.
@@ -79,7 +125,8 @@ impl Takeover {
             return true;
         }
         match input {
-            Input::Observed(look) => {
+            // An operator's order stands, whether the old master answers or not.
+            Input::Observed(look) if matches!(self.occasion, Occasion::Unplanned) => {
                 Some(look.server) == self.old
                     && look.source == Source::Probe
                     && look.at >= self.began
@@ -91,13 +138,78 @@ impl Takeover {
 
     /// It cannot go on for this reason; it is tried again after a pause, if it is still called for.
     pub(super) fn give_up(self, cx: &mut Context, reason: String) -> Phase {
+        self.refuse(cx, &reason);
         cx.set_back(self.candidate, reason);
         decide(cx)
     }
 
+    /// It is called off by what happened.
+    pub(super) fn call_off(self, cx: &mut Context) -> Phase {
+        let candidate = cx.describe(self.candidate);
+        let reason = match &cx.highest {
+            Some((term, active)) if *term > self.seen => {
+                format!("meanwhile term {term} made {active} active")
+            }
+            _ => candidate,
+        };
+        self.refuse(cx, &reason);
+        decide(cx)
+    }
+
+    /// Whether what was received and not executed may be lost.
+    pub(super) fn may_lose(&self) -> bool {
+        matches!(self.occasion, Occasion::Ordered { force: true, .. })
+    }
+
+    /// Tells whoever asked for it that nothing came of it, or that nobody knows.
+    pub(super) fn refuse(&self, cx: &mut Context, reason: &str) {
+        let request = match &self.occasion {
+            Occasion::Unplanned => None,
+            Occasion::Ordered { request, .. } => Some(*request),
+            Occasion::Planned(switchover) => {
+                cx.run(Order::Unclaim { server: switchover.from });
+                cx.switchover_failed = Some(cx.now);
+                switchover.request
+            }
+        };
+        if let Some(request) = request {
+            cx.answer(request, Answer::Refused(reason.to_owned()));
+        }
+    }
+
+    /// Tells whoever asked for it that it is done.
+    pub(super) fn tell_done(&self, cx: &mut Context, term: Term) {
+        let name = cx.name(self.candidate).to_owned();
+        let (request, since, broken) = match &self.occasion {
+            Occasion::Unplanned => return,
+            Occasion::Ordered { request, .. } => (Some(*request), self.began, 0),
+            Occasion::Planned(switchover) => {
+                cx.planned = Some(term);
+                cx.run(Order::Unclaim { server: switchover.from });
+                let since = switchover.held_since.unwrap_or(self.began);
+                (switchover.request, since, switchover.broken)
+            }
+        };
+        let held = cx.now.duration_since(since).as_secs_f64() * 1000.0;
+        let broken = match broken {
+            0 => String::new(),
+            count => format!("; {count} sessions were broken off"),
+        };
+        let done =
+            format!("{name} is active by term {term}; statements waited {held:.1} ms{broken}");
+        if let Some(request) = request {
+            cx.answer(request, Answer::Done(done));
+        }
+    }
+
+    /// Whether the old master was replaced because of what it did, and not by plan.
+    pub(super) fn is_failover(&self) -> bool {
+        self.old.is_some() && !matches!(self.occasion, Occasion::Planned(_))
+    }
+
     /// What is known to be lost, for people: " (m2 lacks 1-1-106..110)".
     pub(super) fn loss(&self, cx: &Context) -> String {
-        let Some(old) = self.old else {
+        let Some(old) = self.old.filter(|_| !matches!(self.occasion, Occasion::Planned(_))) else {
             return String::new();
         };
         let missing = missing(&cx.topology, self.candidate, old);

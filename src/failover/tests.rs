@@ -74,6 +74,7 @@ fn facts(server: ServerId) -> Facts {
             seconds_behind: Some(0),
             heartbeats: None,
         }],
+        claimed: false,
         terms: TermStore::Missing,
     }
 }

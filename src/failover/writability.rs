@@ -43,8 +43,10 @@ pub(super) enum Closed {
     ByRestart,
     /// The promotion that a new term announces has not got to the end.
     NotOpenedYet,
-    /// By another proxy in the course of a decision, or by an operator.
+    /// By another proxy that is still at work on it.
     BySomebody,
+    /// By another proxy that died over it, or by an operator, who would have had PAUSE.
+    Abandoned,
 }
 
 impl Closed {
@@ -53,6 +55,7 @@ impl Closed {
         match self {
             Self::ByUs | Self::ByRestart => Duration::ZERO,
             Self::NotOpenedYet => policy.one_round() * 2,
+            Self::Abandoned => policy.one_round(),
             Self::BySomebody => policy.others(),
         }
     }
@@ -117,6 +120,8 @@ impl Writability {
             return (Closed::ByUs, since);
         }
         let uptime = facts.map_or(Duration::ZERO, |facts| facts.uptime);
+        let claimed = facts.is_some_and(|facts| facts.claimed);
+        let by_whom = if claimed { Closed::BySomebody } else { Closed::Abandoned };
         let why = match entry.open.filter(|open| open.term == term) {
             Some(open) => {
                 let passed = since.saturating_duration_since(open.at);
@@ -127,7 +132,7 @@ impl Writability {
                 if uptime < open.uptime || uptime + UPTIME_BLUR < open.uptime + passed || young {
                     Closed::ByRestart
                 } else {
-                    Closed::BySomebody
+                    by_whom
                 }
             }
             // We opened it, and it was gone before anybody looked.
@@ -138,7 +143,7 @@ impl Writability {
                 _ => Closed::NotOpenedYet,
             },
             None if uptime < policy.others() => Closed::ByRestart,
-            None => Closed::BySomebody,
+            None => by_whom,
         };
         (why, since)
     }

@@ -168,7 +168,8 @@ fn questions(dialect: Dialect, heartbeats: bool) -> String {
     let mut questions = format!(
         "SELECT @@server_id AS server_id, @@GLOBAL.read_only AS read_only, \
          @@GLOBAL.auto_increment_increment AS step, \
-         @@GLOBAL.auto_increment_offset AS start, @@GLOBAL.{executed} AS executed; \
+         @@GLOBAL.auto_increment_offset AS start, @@GLOBAL.{executed} AS executed, \
+         IS_USED_LOCK('tandem.switchover') IS NOT NULL AS claimed; \
          SHOW SESSION STATUS LIKE 'Uptime'; {}; ",
         dialect.replication_status()
     );
@@ -221,6 +222,7 @@ fn read_facts(
         executed: GtidSet::parse(dialect.flavor, &variables.text_or_empty(&["executed"]))
             .map_err(|error| ConnectionError::Unintelligible(error.to_string()))?,
         channels,
+        claimed: variables.number::<u8>(&["claimed"])? != 0,
         terms,
     })
 }

@@ -23,6 +23,7 @@ fn variables(read_only: &str) -> Vec<Row> {
         ("step", Some("2")),
         ("start", Some("1")),
         ("executed", Some("")),
+        ("claimed", Some("0")),
     ])]
 }
 

@@ -51,6 +51,7 @@ pub(crate) fn alive(server: ServerId, at: Instant) -> Observation {
             seconds_behind: Some(0),
             heartbeats: Some(12),
         }],
+        claimed: false,
         terms: TermStore::Present(Some((Term(5), "m1".into()))),
     };
     let took = Duration::from_micros(1250);

@@ -209,6 +209,8 @@ pub struct Facts {
     pub executed: GtidSet,
     /// What it receives from others. Empty when it is nobody's slave.
     pub channels: Vec<Channel>,
+    /// Whether somebody holds the lock of a switchover that leaves it (`tandem.switchover`).
+    pub claimed: bool,
     /// Its view of the terms.
     pub terms: TermStore,
 }

@@ -28,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) read_only: bool,
     /// What my.cnf says.
     pub(crate) starts_read_only: bool,
+    /// The proxy whose connection holds the lock of a switchover.
+    pub(crate) claimed: Option<usize>,
     pub(crate) terms: BTreeMap<u64, usize>,
     /// What it wrote itself.
     pub(crate) log: Vec<Transaction>,
@@ -57,6 +59,7 @@ impl Cluster {
             booted: 0,
             read_only: true,
             starts_read_only: true,
+            claimed: None,
             terms: BTreeMap::new(),
             log: Vec::new(),
             received: 0,
@@ -116,6 +119,7 @@ impl Cluster {
 
     pub(crate) fn crash(&mut self, me: usize) {
         self.servers[me].up = false;
+        self.servers[me].claimed = None;
         self.servers[me].frozen = false;
     }
 
@@ -160,13 +164,13 @@ impl Cluster {
         term
     }
 
+    /// What the server has executed.
+    pub(crate) fn executed(&self, me: usize) -> GtidSet {
+        position(me, self.servers[me].log.len(), self.servers[me].executed)
+    }
+
     pub(crate) fn facts(&self, me: usize, now: Millis) -> Facts {
         let server = &self.servers[me];
-        let position = |own: usize, other: usize| {
-            let counts = if me == 0 { [own, other] } else { [other, own] };
-            let text = format!("1-1-{},2-2-{}", counts[0], counts[1]);
-            GtidSet::parse(Flavor::MariaDb, &text).expect("a position")
-        };
         let channel = Channel {
             name: String::new(),
             source_host: "127.0.0.1".to_owned(),
@@ -176,7 +180,7 @@ impl Cluster {
             io_error: (0, String::new()),
             sql: if server.applying { ThreadState::Yes } else { ThreadState::No },
             sql_error: if server.applying { (0, String::new()) } else { (1062, "dup".to_owned()) },
-            received: position(0, server.received),
+            received: position(me, 0, server.received),
             uses_gtid: true,
             seconds_behind: None,
             heartbeats: None,
@@ -189,8 +193,9 @@ impl Cluster {
             read_only: server.read_only,
             auto_increment_increment: 2,
             auto_increment_offset: me as u32 + 1,
-            executed: position(server.log.len(), server.executed),
+            executed: self.executed(me),
             channels: vec![channel],
+            claimed: server.claimed.is_some(),
             terms: match highest {
                 None => TermStore::Missing,
                 Some((term, active)) => {
@@ -199,4 +204,11 @@ impl Cluster {
             },
         }
     }
+}
+
+/// So many of the server's own transactions, and so many of the other's.
+fn position(me: usize, own: usize, other: usize) -> GtidSet {
+    let counts = if me == 0 { [own, other] } else { [other, own] };
+    let text = format!("1-1-{},2-2-{}", counts[0], counts[1]);
+    GtidSet::parse(Flavor::MariaDb, &text).expect("a position")
 }

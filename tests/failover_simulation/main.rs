@@ -22,28 +22,34 @@ fn no_run_breaks_a_promise() {
     }
     let runs = number("SIMULATION_RUNS").unwrap_or(RUNS);
     let began = Instant::now();
-    let (mut failovers, mut steps) = (0, 0);
+    let (mut promotions, mut switchovers, mut steps) = (0, 0, 0);
     for seed in 0..runs {
         let outcome = std::panic::catch_unwind(|| {
             let mut world = World::new(seed, false);
             world.run();
-            (world.promotions, world.steps)
+            (world.promotions, world.switchovers, world.steps)
         });
         match outcome {
-            Ok((promoted, stepped)) => {
-                failovers += promoted;
+            Ok((promoted, switched, stepped)) => {
+                promotions += promoted;
+                switchovers += switched;
                 steps += stepped;
             }
             Err(_) => panic!("run {seed} failed; play it again with SIMULATION_SEED={seed}"),
         }
     }
     let rate = runs as f64 / began.elapsed().as_secs_f64();
-    println!("{runs} runs, {rate:.0} a second; {failovers} promotions, {steps} steps");
-    assert!(failovers > runs, "the runs were too quiet to show anything");
+    println!(
+        "{runs} runs, {rate:.0} a second; {promotions} promotions, {switchovers} of them planned, {steps} steps"
+    );
+    assert!(
+        promotions > runs && switchovers > runs / 4,
+        "the runs were too quiet to show anything"
+    );
 }
 
 /// Kinds of trouble that a run may have; named here so that the table of them is in one place.
-const TROUBLES: [Kind; 10] = [
+const TROUBLES: [Kind; 14] = [
     Kind::Crash,
     Kind::Crash,
     Kind::Freeze,
@@ -54,4 +60,8 @@ const TROUBLES: [Kind; 10] = [
     Kind::RestartProxy,
     Kind::OpenStandby,
     Kind::FastRestart,
+    Kind::Switchover,
+    Kind::Switchover,
+    Kind::OrderedFailover,
+    Kind::Pause,
 ];

@@ -46,7 +46,12 @@ impl World {
         assert!(counter.1 < 50, "a busy loop");
         for action in actions {
             match action {
-                Action::Publish(table) => self.published(proxy, table.generation, &table.writer),
+                Action::Publish(table) => {
+                    self.published(proxy, table.generation, &table.writer);
+                    if table.draining.is_some() {
+                        self.drain(proxy, table.generation);
+                    }
+                }
                 Action::Run { id, order } => {
                     self.say(|| format!("p{proxy} order {}: {order:?}", id.0));
                     let server = order.server().index();
@@ -56,7 +61,11 @@ impl World {
                     }
                 }
                 Action::Probe(server) => self.probe(proxy, server.index()),
-                Action::Answer { .. } => {}
+                Action::Answer { id, answer } => {
+                    self.say(|| format!("p{proxy} answers {}: {answer:?}", id.0));
+                    let asked = self.proxies[proxy].asked.remove(&id);
+                    assert!(asked, "an answer that nobody waits for");
+                }
                 Action::Record(transition) => {
                     let (from, to) = (transition.from, transition.to);
                     self.say(|| format!("p{proxy} {from} -> {to}: {}", transition.reason));
@@ -72,6 +81,19 @@ impl World {
         if let Writer::Active(server) = writer {
             let told = self.proxies[proxy].told_open[server.index()];
             assert!(told.is_some_and(|(_, open)| open), "a writer that nobody saw open");
+        }
+    }
+
+    /// Sessions take a moment to let go, and some do not.
+    fn drain(&mut self, proxy: usize, generation: u64) {
+        let life = self.proxies[proxy].life;
+        if self.below(4) == 0 {
+            let first = self.below(3);
+            self.after(first, Happening::Drained { proxy, life, generation, open: 2 });
+        }
+        if self.below(8) != 0 {
+            let last = 3 + self.below(300);
+            self.after(last, Happening::Drained { proxy, life, generation, open: 0 });
         }
     }
 
@@ -134,6 +156,34 @@ impl World {
                 OrderResult::Done
             }
             Order::FreeApplier { .. } => OrderResult::Done,
+            Order::Claim { .. } => match &mut self.cluster.servers[server].claimed {
+                Some(holder) if *holder != proxy => {
+                    OrderResult::Failed(OrderFailure::Claimed("somebody".to_owned()))
+                }
+                claimed => {
+                    *claimed = Some(proxy);
+                    OrderResult::Done
+                }
+            },
+            Order::Unclaim { .. } => {
+                self.cluster.servers[server].claimed.take_if(|holder| *holder == proxy);
+                OrderResult::Done
+            }
+            Order::Freeze { .. } => {
+                self.cluster.servers[server].read_only = true;
+                OrderResult::Frozen(self.cluster.executed(server))
+            }
+            Order::Reach { position, timeout, .. } => {
+                if self.cluster.executed(server).contains(position) {
+                    OrderResult::Done
+                } else if !self.cluster.servers[server].applying {
+                    OrderResult::Failed(OrderFailure::ApplierStopped("1062".to_owned()))
+                } else if self.now >= began + timeout.as_millis() as Millis {
+                    OrderResult::Failed(OrderFailure::TimedOut("some are left".to_owned()))
+                } else {
+                    return None;
+                }
+            }
             Order::CatchUp { timeout, .. } => {
                 let state = &self.cluster.servers[server];
                 let goal = *self.proxies[proxy].goals[server].get_or_insert(state.received);
@@ -155,16 +205,22 @@ impl World {
                 self.cluster.start_receiving(server);
                 OrderResult::Done
             }
-            Order::Promote { seen, .. } => {
+            Order::Promote { seen, reason, .. } => {
                 if let Some(result) = superseded(self, *seen) {
                     return Some(result);
                 }
                 let state = &self.cluster.servers[server];
-                if *seen > Term(0) && !state.receiving {
+                if *seen > Term(0) && !state.receiving && !reason.starts_with("forced") {
                     assert_eq!(
                         state.received, state.executed,
                         "promoted with received events that were not executed"
                     );
+                }
+                if reason.starts_with("switchover") {
+                    self.switchovers += 1;
+                    let (all, had) =
+                        (self.cluster.executed(1 - server), self.cluster.executed(server));
+                    assert!(had.contains(&all), "a switchover lost {}", all.subtract(&had));
                 }
                 let term = self.cluster.insert_term(server, seen.0);
                 self.promotions += 1;
@@ -198,7 +254,8 @@ impl World {
             | (Order::Open { .. }, OrderResult::Done) => {
                 state.told_open[server] = Some((self.now, true));
             }
-            (Order::Fence { .. }, OrderResult::Done) => {
+            (Order::Fence { .. }, OrderResult::Done)
+            | (Order::Freeze { .. }, OrderResult::Frozen(_)) => {
                 state.told_open[server] = Some((self.now, false));
             }
             _ => {}

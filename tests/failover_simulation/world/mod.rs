@@ -3,11 +3,14 @@
 mod coordinator;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use tandem::config::Fencing;
-use tandem::failover::{Event, FailoverMachine, Order, OrderId, OrderResult, Policy};
+use tandem::failover::{
+    Event, FailoverMachine, Order, OrderId, OrderResult, Policy, Request, RequestId,
+};
+use tandem::routing::{DrainReport, OpenSession};
 use tandem::topology::{
     Observation, Outcome, ServerId, Servers, Source, ThreadState, UnreachableKind,
 };
@@ -39,6 +42,11 @@ pub(crate) enum Kind {
     RestartProxy,
     /// An operator opens a master that is not active.
     OpenStandby,
+    /// An operator wants the other master; now and then the proxy dies over it.
+    Switchover,
+    /// An operator wants the other master at any price.
+    OrderedFailover,
+    Pause,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +57,8 @@ enum Happening {
     OrderActs { proxy: usize, server: usize, life: u32, began: Millis },
     OrderEnds { proxy: usize, server: usize, life: u32 },
     Deadline { proxy: usize, life: u32 },
+    Drained { proxy: usize, life: u32, generation: u64, open: u32 },
+    ProxyDies { proxy: usize, life: u32 },
     ClientWrites { proxy: usize },
     Trouble,
     Heal(usize),
@@ -67,6 +77,8 @@ struct Proxy {
     goals: [Option<usize>; 2],
     deadline: Option<Millis>,
     generation: u64,
+    /// Requests that were not answered yet.
+    asked: BTreeSet<RequestId>,
     /// The last thing that the machine was told about each server's `read_only`, and when.
     told_open: [Option<(Millis, bool)>; 2],
     steps_now: (Millis, u32),
@@ -89,7 +101,9 @@ pub(crate) struct World {
     proxies: Vec<Proxy>,
     healing: Vec<(Kind, usize, usize)>,
     print: bool,
+    requests: u64,
     pub(crate) promotions: u64,
+    pub(crate) switchovers: u64,
     pub(crate) steps: u64,
 }
 
@@ -123,7 +137,9 @@ impl World {
             proxies: Vec::new(),
             healing: Vec::new(),
             print,
+            requests: 0,
             promotions: 0,
+            switchovers: 0,
             steps: 0,
         };
         for proxy in 0..=world.below(3) as usize {
@@ -137,6 +153,7 @@ impl World {
                 goals: Default::default(),
                 deadline: None,
                 generation: 0,
+                asked: BTreeSet::new(),
                 told_open: [None; 2],
                 steps_now: (0, 0),
             });
@@ -196,6 +213,14 @@ impl World {
                 } else {
                     self.arm(proxy);
                 }
+            }
+            Happening::Drained { proxy, life, generation, open } if alive(self, proxy, life) => {
+                let session = |id| OpenSession { id, why: "is in a transaction" };
+                let open = (0..open).map(session).collect();
+                self.step(proxy, Event::Drained(DrainReport { generation, open }));
+            }
+            Happening::ProxyDies { proxy, life } if alive(self, proxy, life) => {
+                self.restart_proxy(proxy);
             }
             Happening::ClientWrites { proxy } => {
                 let pause = 3 + self.below(40);
@@ -359,6 +384,20 @@ impl World {
             Kind::SlowApplier => self.cluster.servers[server].applier_rate = 20,
             Kind::RestartProxy => self.restart_proxy(proxy),
             Kind::OpenStandby => self.cluster.servers[server].read_only = false,
+            Kind::Switchover => {
+                let force = self.below(4) == 0;
+                self.ask(proxy, Request::Switchover { to: ServerId(server as u16), force });
+                if self.below(3) == 0 {
+                    let life = self.proxies[proxy].life;
+                    let soon = self.below(60);
+                    self.after(soon, Happening::ProxyDies { proxy, life });
+                }
+            }
+            Kind::OrderedFailover => {
+                let force = self.below(2) == 0;
+                self.ask(proxy, Request::Failover { to: ServerId(server as u16), force });
+            }
+            Kind::Pause => self.ask(proxy, Request::Pause),
         }
         self.healing.push((kind, server, proxy));
         let index = self.healing.len() - 1;
@@ -366,6 +405,13 @@ impl World {
         self.after(lasts, Happening::Heal(index));
         let pause = if self.below(3) == 0 { self.below(100) } else { self.below(5000) };
         self.after(pause, Happening::Trouble);
+    }
+
+    fn ask(&mut self, proxy: usize, request: Request) {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.proxies[proxy].asked.insert(id);
+        self.step(proxy, Event::Requested { id, request });
     }
 
     fn restart_proxy(&mut self, proxy: usize) {
@@ -378,7 +424,11 @@ impl World {
         state.goals = Default::default();
         state.deadline = None;
         state.generation = 0;
+        state.asked.clear();
         state.told_open = [None; 2];
+        for server in &mut self.cluster.servers {
+            server.claimed.take_if(|holder| *holder == proxy);
+        }
         self.start_monitors(proxy);
     }
 
@@ -392,7 +442,12 @@ impl World {
             Kind::CutLink => self.cluster.linked = true,
             Kind::BreakApplier => self.cluster.servers[server].applying = true,
             Kind::SlowApplier => self.cluster.servers[server].applier_rate = 2000,
-            Kind::RestartProxy | Kind::OpenStandby | Kind::FastRestart => {}
+            Kind::Pause => self.ask(proxy, Request::Resume),
+            Kind::RestartProxy
+            | Kind::OpenStandby
+            | Kind::FastRestart
+            | Kind::Switchover
+            | Kind::OrderedFailover => {}
         }
     }
 
@@ -410,6 +465,7 @@ impl World {
         for proxy in &self.proxies {
             let status = proxy.machine.status();
             assert_eq!(status.phase, "steady", "not back to peace: {status:?}");
+            assert!(proxy.asked.is_empty(), "a request was never answered");
         }
         assert!(actives.iter().all(|active| *active == actives[0]), "{actives:?}");
         let active = actives[0].expect("an active master").index();

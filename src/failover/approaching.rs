@@ -1,0 +1,106 @@
+//! Approaching: the standby comes close to the active master while nothing is frozen, so that the
+//! pause which follows is short.
+//!
+//! What the standby has received when it is asked takes it some time to execute. While it does,
+//! more comes in; asked again, it needs less time, unless the active master writes faster than the
+//! standby applies. When a round takes no longer than a pause may be, the rest can be waited for with
+//! everything frozen.
+
+use std::time::{Duration, Instant};
+
+use super::action::{Order, OrderId, OrderResult};
+use super::context::Context;
+use super::draining::Draining;
+use super::phase::{Input, Phase};
+use super::policy::ORDER_PATIENCE;
+use super::switchover::Switchover;
+
+/// A standby that executes what it has received within this is close.
+const CLOSE: Duration = Duration::from_millis(30);
+
+#[derive(Clone, Debug)]
+pub(super) struct Approaching {
+    switchover: Switchover,
+    step: Step,
+    /// The standby must be close by then.
+    close_by: Instant,
+    pub(super) until: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Claiming(OrderId),
+    CatchingUp { order: OrderId, began: Instant },
+}
+
+impl Approaching {
+    pub(super) fn enter(cx: &mut Context, switchover: Switchover) -> Phase {
+        let claim = cx.run(Order::Claim { server: switchover.from });
+        let until = cx.now + ORDER_PATIENCE;
+        let close_by = cx.now + cx.policy.catch_up;
+        Phase::Approaching(Self { switchover, step: Step::Claiming(claim), close_by, until })
+    }
+
+    pub(super) fn handle(self, cx: &mut Context, input: Input<'_>) -> Phase {
+        if let Some(obstacle) = self.switchover.obstacle(cx) {
+            return self.switchover.give_up(cx, &obstacle);
+        }
+        if let Input::Finished { id, result } = input {
+            match self.step {
+                Step::Claiming(order) if order == id => return self.claimed(cx, result),
+                Step::CatchingUp { order, began } if order == id => {
+                    return self.caught_up(cx, began, result);
+                }
+                Step::Claiming(_) | Step::CatchingUp { .. } => {}
+            }
+        }
+        if cx.now >= self.until {
+            let reason = match self.step {
+                Step::Claiming(_) => format!("{} takes no orders", cx.name(self.switchover.from)),
+                Step::CatchingUp { .. } => self.too_far(cx),
+            };
+            return self.switchover.give_up(cx, &reason);
+        }
+        Phase::Approaching(self)
+    }
+
+    fn claimed(self, cx: &mut Context, result: &OrderResult) -> Phase {
+        if let OrderResult::Failed(failure) = result {
+            return self.switchover.give_up(cx, &failure.to_string());
+        }
+        self.round(cx)
+    }
+
+    fn round(mut self, cx: &mut Context) -> Phase {
+        let timeout = self.close_by.saturating_duration_since(cx.now);
+        let order = cx.run(Order::CatchUp { server: self.switchover.to, timeout });
+        self.step = Step::CatchingUp { order, began: cx.now };
+        self.until = self.close_by + ORDER_PATIENCE;
+        Phase::Approaching(self)
+    }
+
+    fn caught_up(self, cx: &mut Context, began: Instant, result: &OrderResult) -> Phase {
+        if let OrderResult::Failed(failure) = result {
+            let reason = format!("{} does not catch up: {failure}", cx.name(self.switchover.to));
+            return self.switchover.give_up(cx, &reason);
+        }
+        if cx.now.duration_since(began) <= CLOSE {
+            return Draining::enter(cx, self.switchover);
+        }
+        if cx.now >= self.close_by {
+            let reason = self.too_far(cx);
+            return self.switchover.give_up(cx, &reason);
+        }
+        self.round(cx)
+    }
+
+    fn too_far(&self, cx: &Context) -> String {
+        format!(
+            "{} did not get closer than {} behind {} within {}",
+            cx.name(self.switchover.to),
+            humantime::format_duration(CLOSE),
+            cx.name(self.switchover.from),
+            humantime::format_duration(cx.policy.catch_up),
+        )
+    }
+}
