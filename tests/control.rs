@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use tandem::config;
 use tandem::coordinator::{
-    Coordinator, Executor, Inputs, Journal, Outputs, SqlExecutor, Surroundings, WarmConnections,
+    Asked, Coordinator, Executor, Inputs, Journal, Outputs, SqlExecutor, Surroundings,
+    WarmConnections,
 };
-use tandem::failover::{FailoverMachine, Order, OrderFailure, OrderResult, Policy};
+use tandem::failover::{
+    Answer, FailoverMachine, Order, OrderFailure, OrderResult, Policy, Request, Status,
+};
 use tandem::metrics::Metrics;
 use tandem::monitor::{AccountReader, Dialer, Monitor, missing_privileges};
-use tandem::routing::{RoutingTable, Writer};
+use tandem::routing::{DrainReport, RoutingTable, Writer};
 use tandem::sandbox::{Sandbox, SandboxOptions};
 use tandem::topology::grants::Privilege;
 use tandem::topology::{
@@ -211,6 +214,7 @@ async fn probes_and_orders_on_a_pair() {
     accounts(&rig).await;
     denied(&rig).await;
     locked_tables(&rig).await;
+    claims(&rig, &mut eyes).await;
 }
 
 async fn first_decision_and_switchover(rig: &Rig, eyes: &mut Eyes) {
@@ -443,6 +447,21 @@ async fn locked_tables(rig: &Rig) {
     assert_eq!(result, OrderResult::Done);
 }
 
+/// The claim of a switchover is seen by everybody, and ends with the process that holds it.
+async fn claims(rig: &Rig, eyes: &mut Eyes) {
+    let (one, other) = (rig.executor("one:1"), rig.executor("other:1"));
+    let (claim, unclaim) = (Order::Claim { server: M1 }, Order::Unclaim { server: M1 });
+    assert_eq!(one.carry_out(&claim, around(2)).await, OrderResult::Done);
+    eyes.facts(M1, "the claim", |facts| facts.claimed).await;
+    let second = other.carry_out(&claim, around(2)).await;
+    assert!(matches!(second, OrderResult::Failed(OrderFailure::Claimed(_))), "{second:?}");
+    assert_eq!(one.carry_out(&unclaim, around(2)).await, OrderResult::Done);
+    eyes.facts(M1, "no claim", |facts| !facts.claimed).await;
+    assert_eq!(other.carry_out(&claim, around(2)).await, OrderResult::Done);
+    drop(other);
+    eyes.facts(M1, "no claim of the dead", |facts| !facts.claimed).await;
+}
+
 /// The chain of an unplanned failover, and how long each part takes.
 #[tokio::test]
 async fn a_killed_master_is_refused_and_the_chain_is_short() {
@@ -516,8 +535,8 @@ async fn the_pair_fails_over_by_itself() {
         now,
     );
     let (observations, observed) = mpsc::channel(64);
-    let (_requests, requested) = mpsc::channel(1);
-    let (_drains, drained) = mpsc::channel(1);
+    let (requests, requested) = mpsc::channel(1);
+    let (drains, drained) = mpsc::channel(1);
     let monitor = Monitor::start(&servers, &settings, &Dialer::new(&settings), &observations);
     let (routes, mut followed) =
         watch::channel(Arc::new(RoutingTable::starting(servers.clone(), now)));
@@ -563,9 +582,70 @@ async fn the_pair_fails_over_by_itself() {
     tokio::time::timeout(PATIENCE, steady).await.expect("in time").expect("shown");
     assert_eq!(rig.value::<u8>(M1, "SELECT @@read_only").await, 1);
 
+    let back = BackAgain { requests, drains, followed, shown };
+    back.switch_over(&rig).await;
+
     drop((monitor, observations));
     driving.await.expect("it ends when nobody observes");
     keeping.abort();
+}
+
+/// m2 is active, m1 follows it.
+struct BackAgain {
+    requests: mpsc::Sender<Asked>,
+    drains: mpsc::Sender<DrainReport>,
+    followed: watch::Receiver<Arc<RoutingTable>>,
+    shown: watch::Receiver<Arc<Status>>,
+}
+
+impl BackAgain {
+    async fn switch_over(mut self, rig: &Rig) {
+        // A lock on tables stands in the way of read_only: undone.
+        let server = rig.sandbox.server(M2.index());
+        let mut holder = server.root_connection().await.expect("root's login");
+        holder.query_drop("LOCK TABLES app.t WRITE").await.expect("locked");
+        let undone = self.ask(Request::Switchover { to: M1, force: false }).await;
+        assert!(matches!(&undone, Answer::Refused(why) if why.contains("read-only")), "{undone:?}");
+        let on_m2 = self.followed.wait_for(|table| table.active() == Some(M2));
+        tokio::time::timeout(PATIENCE, on_m2).await.expect("in time").expect("published");
+        holder.query_drop("UNLOCK TABLES").await.expect("unlocked");
+        assert_eq!(rig.value::<u8>(M2, "SELECT @@read_only").await, 0);
+
+        for key in 0..500 {
+            let write = format!("INSERT INTO app.t VALUES ({})", 2 * key + 1000);
+            holder.query_drop(write).await.expect("written");
+        }
+        let done = self.ask(Request::Switchover { to: M1, force: false }).await;
+        println!("{done:?}");
+        assert!(matches!(&done, Answer::Done(_)), "{done:?}");
+        assert_eq!(self.followed.borrow().active(), Some(M1));
+        let written = "SELECT COUNT(*) FROM app.t WHERE id >= 1000";
+        assert_eq!(rig.value::<u64>(M1, written).await, 500);
+        assert_eq!(rig.value::<u8>(M1, "SELECT @@read_only").await, 0);
+        assert_eq!(rig.value::<u8>(M2, "SELECT @@read_only").await, 1);
+        let free = rig.value::<Option<u64>>(M2, "SELECT IS_USED_LOCK('tandem.switchover')");
+        assert_eq!(free.await, None);
+    }
+
+    /// Plays the sessions, none of which has anything open.
+    async fn ask(&mut self, request: Request) -> Answer {
+        // What was broken in the last test has to be whole again.
+        let steady = self.shown.wait_for(|status| status.phase == "steady");
+        tokio::time::timeout(PATIENCE, steady).await.expect("in time").expect("shown");
+        let (answer, mut answered) = oneshot::channel();
+        self.requests.send(Asked { request, answer }).await.expect("listened to");
+        loop {
+            tokio::select! {
+                answer = &mut answered => return answer.expect("answered"),
+                changed = self.followed.changed() => changed.expect("it runs"),
+            }
+            let table = self.followed.borrow_and_update().clone();
+            if table.draining.is_some() {
+                let report = DrainReport { generation: table.generation, open: Vec::new() };
+                self.drains.send(report).await.expect("listened to");
+            }
+        }
+    }
 }
 
 #[tokio::test]

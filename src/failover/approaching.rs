@@ -13,7 +13,7 @@ use super::context::Context;
 use super::draining::Draining;
 use super::phase::{Input, Phase};
 use super::policy::ORDER_PATIENCE;
-use super::switchover::Switchover;
+use super::switchover::{Switchover, preflight};
 
 /// A standby that executes what it has received within this is close.
 const CLOSE: Duration = Duration::from_millis(30);
@@ -30,7 +30,14 @@ pub(super) struct Approaching {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Claiming(OrderId),
-    CatchingUp { order: OrderId, began: Instant },
+    /// What was seen of the two may be a probe's interval old.
+    Looking {
+        since: Instant,
+    },
+    CatchingUp {
+        order: OrderId,
+        began: Instant,
+    },
 }
 
 impl Approaching {
@@ -45,18 +52,29 @@ impl Approaching {
         if let Some(obstacle) = self.switchover.obstacle(cx) {
             return self.switchover.give_up(cx, &obstacle);
         }
+        if let Step::Looking { since } = self.step
+            && [self.switchover.from, self.switchover.to]
+                .into_iter()
+                .all(|server| cx.looked_since(server, since))
+        {
+            return match preflight(cx, &self.switchover) {
+                Some(reason) => self.switchover.give_up(cx, &reason),
+                None => self.round(cx),
+            };
+        }
         if let Input::Finished { id, result } = input {
             match self.step {
                 Step::Claiming(order) if order == id => return self.claimed(cx, result),
                 Step::CatchingUp { order, began } if order == id => {
                     return self.caught_up(cx, began, result);
                 }
-                Step::Claiming(_) | Step::CatchingUp { .. } => {}
+                Step::Claiming(_) | Step::Looking { .. } | Step::CatchingUp { .. } => {}
             }
         }
         if cx.now >= self.until {
             let reason = match self.step {
                 Step::Claiming(_) => format!("{} takes no orders", cx.name(self.switchover.from)),
+                Step::Looking { .. } => "the masters are not looked at".to_owned(),
                 Step::CatchingUp { .. } => self.too_far(cx),
             };
             return self.switchover.give_up(cx, &reason);
@@ -64,11 +82,16 @@ impl Approaching {
         Phase::Approaching(self)
     }
 
-    fn claimed(self, cx: &mut Context, result: &OrderResult) -> Phase {
+    fn claimed(mut self, cx: &mut Context, result: &OrderResult) -> Phase {
         if let OrderResult::Failed(failure) = result {
             return self.switchover.give_up(cx, &failure.to_string());
         }
-        self.round(cx)
+        for server in [self.switchover.from, self.switchover.to] {
+            cx.ask_probe(server);
+        }
+        self.step = Step::Looking { since: cx.now };
+        self.until = cx.now + cx.policy.one_round() * 2;
+        Phase::Approaching(self)
     }
 
     fn round(mut self, cx: &mut Context) -> Phase {

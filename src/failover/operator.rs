@@ -40,7 +40,7 @@ fn switch_over(phase: &Phase, cx: &mut Context, id: RequestId, to: ServerId, for
         cx.answer(id, Answer::Done(done));
         return Ok(None);
     }
-    Switchover::begin(cx, steady.active, to, force, Some(id)).map(Some)
+    Ok(Some(Switchover::begin(cx, steady.active, to, force, Some(id))))
 }
 
 fn fail_over(phase: &Phase, cx: &mut Context, id: RequestId, to: ServerId, force: bool) -> Led {

@@ -46,17 +46,14 @@ pub(super) struct Switchover {
 }
 
 impl Switchover {
-    /// Begins to make `to` active, or says why that is not even tried.
+    /// Begins to make `to` active in the place of `from`.
     pub(super) fn begin(
         cx: &mut Context,
         from: ServerId,
         to: ServerId,
         force: bool,
         request: Option<RequestId>,
-    ) -> Result<Phase, String> {
-        if let Some(reason) = preflight(cx, from, to, force) {
-            return Err(format!("no switchover to {}: {reason}", cx.name(to)));
-        }
+    ) -> Phase {
         let why = if request.is_some() { "asked for" } else { "failback" };
         cx.because(
             format!("switchover from {} to {}: {why}", cx.name(from), cx.name(to)),
@@ -64,7 +61,7 @@ impl Switchover {
         );
         let switchover =
             Self { request, from, to, force, seen: cx.term(), held_since: None, broken: 0 };
-        Ok(Approaching::enter(cx, switchover))
+        Approaching::enter(cx, switchover)
     }
 
     /// What happened that this switchover must not outlive.
@@ -100,7 +97,10 @@ impl Switchover {
 
     fn tell_undone(&self, cx: &mut Context, reason: &str) {
         let (from, to) = (cx.name(self.from), cx.name(self.to));
-        let reason = format!("switchover from {from} to {to} is undone: {reason}");
+        let reason = match self.held_since {
+            None => format!("no switchover from {from} to {to}: {reason}"),
+            Some(_) => format!("switchover from {from} to {to} is undone: {reason}"),
+        };
         if let Some(request) = self.request {
             cx.answer(request, Answer::Refused(reason.clone()));
         }
@@ -109,8 +109,10 @@ impl Switchover {
     }
 }
 
-/// What speaks against a switchover while everything can still be looked at in peace.
-fn preflight(cx: &Context, from: ServerId, to: ServerId, force: bool) -> Option<String> {
+/// What speaks against a switchover, by what both masters say of themselves now, while nothing has
+/// been touched.
+pub(super) fn preflight(cx: &Context, switchover: &Switchover) -> Option<String> {
+    let Switchover { from, to, force, .. } = *switchover;
     if cx.policy.fencing == Fencing::None {
         let reason =
             "with fencing = \"none\" nothing would keep other proxies' clients from writing to";
