@@ -80,7 +80,7 @@ impl Plane {
         let mut tasks = JoinSet::new();
         let (observe, observations) = mpsc::channel(OBSERVATIONS);
         let (_ask, requests) = mpsc::channel(REQUESTS);
-        let (_report_drain, drains) = mpsc::channel(DRAIN_REPORTS);
+        let (report_drain, drains) = mpsc::channel(DRAIN_REPORTS);
         let starting = Arc::new(RoutingTable::starting(servers.clone(), now));
         let (routes_out, routes) = watch::channel(starting);
         let (topology_out, topology) = watch::channel(Arc::new(Topology::new(servers.clone())));
@@ -119,6 +119,7 @@ impl Plane {
             accounts,
             questions,
             observations: observe,
+            drains: report_drain,
             offers: offers.clone(),
         };
         let mut shared = Shared::new(

@@ -16,6 +16,7 @@ use super::learning::{Learnt, Lesson, LoginFailure};
 use super::login::Login;
 use super::migration::Refusal;
 use super::plugin::NATIVE;
+use super::registry::Activity;
 use super::relay::Relay;
 use super::request::Request;
 use super::state::SessionState;
@@ -33,6 +34,7 @@ impl Relay {
         let change = ChangeUser::parse(&bytes[Header::LEN..], self.login.capabilities)
             .map_err(|error| SessionEnd::ClientMalformed(error.to_string()))?;
         self.client.answer_all();
+        self.rest(Activity::Running); // the client is asked first, which may take it a while
         let flavor = self.shared.table().identity.as_ref().map_or(Flavor::MySql, |i| i.flavor);
         let (learnt, turn) = self.learn_anew(&change, seq.wrapping_add(1), flavor).await?;
         let wanted = Login {
@@ -103,6 +105,7 @@ impl Relay {
 
     /// Makes the session one of the user that `login` names now: the master's OK, or its refusal.
     async fn become_user(&mut self) -> Result<Vec<u8>, Refusal> {
+        self.entry.set_running(); // before the table is looked at
         let Some(backend) = self.take_settled_backend() else {
             self.release_backend().await;
             return self.log_in().await;

@@ -45,6 +45,8 @@ pub(super) struct Current {
     pub(super) held: Option<Held>,
     /// It was sent once and got no answer, though it may be run again.
     pub(super) unanswered: bool,
+    /// The master was to be left while it had this: it is well, and will answer.
+    pub(super) drained: bool,
     /// It kills a session of Tandem's.
     pub(super) kill: Option<Box<Kill>>,
     /// When it was first lost on its way to a server.
@@ -67,6 +69,7 @@ impl Current {
             withheld: Vec::new(),
             held: None,
             unanswered: false,
+            drained: false,
             kill: None,
             lost_since: None,
         }
@@ -124,6 +127,7 @@ impl Relay {
         current.need = 0;
         current.held = None;
         current.unanswered = false;
+        current.drained = false;
         current.kill = kill;
         current.lost_since = None;
     }

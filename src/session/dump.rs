@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 
 use super::end::SessionEnd;
-use super::registry::Entry;
+use super::registry::{Activity, Entry};
 use super::relay::Relay;
 use super::scratch::CHUNK;
 use super::shared::Shared;
@@ -41,6 +41,9 @@ impl Relay {
         self.flush_preamble().await;
         let Some(backend) = self.backend.as_mut() else { return Err(SessionEnd::ServerClosed) };
         self.entry.set_waiting_since(0);
+        // A slave goes on elsewhere by itself: nobody waits for it.
+        self.entry.set_doing(Activity::Running, None);
+        self.shared.registry.let_go();
         let server = backend.server;
         let ahead = std::mem::take(self.request.bytes_mut());
         let (mut from_client, mut to_client) = tokio::io::split(&mut self.client);

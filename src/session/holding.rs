@@ -59,7 +59,7 @@ impl Relay {
             self.current.held = Some(Held::begin(&self.shared));
         }
         let waited = self.current.held.as_ref().map_or(Duration::ZERO, |h| h.since.elapsed());
-        self.entry.set_activity(Activity::Held);
+        self.rest(Activity::Held);
         let left = self.shared.hold.saturating_sub(waited);
         if left.is_zero() {
             return Ok(Err(Unheeded::Expired));

@@ -98,16 +98,15 @@ impl Relay {
     /// The outer error ends the session; the inner one answers the command.
     pub(super) async fn reach_active(&mut self) -> Result<Result<(), ClientError>, SessionEnd> {
         loop {
+            self.entry.set_running(); // before the table is looked at
             let table = self.shared.table();
-            self.generation = table.generation;
+            self.take_in(&table);
             let here = self.backend.as_ref().map(|backend| backend.server);
             let active = match &table.writer {
                 Writer::Active(active) if here == Some(*active) => break,
                 Writer::Active(active) => *active,
-                Writer::Held { .. } if here.is_some() && self.state.in_transaction() => {
-                    self.unsettled = true; // what comes after the transaction waits
-                    return Ok(Ok(()));
-                }
+                // What comes after what is open waits.
+                Writer::Held { .. } if self.may_finish(&table) => return Ok(Ok(())),
                 Writer::Held { .. } => {
                     if let Err(error) = self.wait_for_routes().await? {
                         return Ok(Err(error));
@@ -115,6 +114,7 @@ impl Relay {
                     continue;
                 }
             };
+            self.rest(Activity::Held);
             if here.is_some() {
                 self.leave_server().await?;
                 if self.lost_transaction.is_some() {
@@ -127,9 +127,7 @@ impl Relay {
                 return Ok(Err(error));
             }
         }
-        self.unsettled = false;
         self.current.held = None;
-        self.entry.set_activity(Activity::Running);
         Ok(Ok(()))
     }
 
@@ -290,17 +288,19 @@ impl Relay {
     }
 
     /// A new routing table while nothing is being carried.
-    pub(super) fn follow_routes(&mut self) -> Result<(), SessionEnd> {
+    pub(super) async fn follow_routes(&mut self) -> Result<(), SessionEnd> {
         let table = self.shared.table();
-        self.generation = table.generation;
-        let Some(backend) = &self.backend else { return Ok(()) };
-        self.unsettled = table.active() != Some(backend.server);
+        self.take_in(&table);
+        let Some(server) = self.backend.as_ref().map(|backend| backend.server) else {
+            return Ok(());
+        };
         match table.active() {
-            Some(active) if active != backend.server => {
-                let server = backend.server;
-                self.backend = None;
-                self.entry.set_place(None);
+            Some(active) if active != server => {
+                self.release_backend().await;
                 self.lost(server)
+            }
+            None if table.draining == Some(server) && self.state.is_uncertain() => {
+                self.resolve_doubt().await
             }
             // While nobody is active, whoever still has its server keeps it: it may come back.
             _ => Ok(()),

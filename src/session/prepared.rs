@@ -34,6 +34,12 @@ pub(super) struct PreparedStatement {
 }
 
 impl PreparedStatement {
+    /// Whether it holds the session where it is.
+    #[inline]
+    fn holds(&self) -> bool {
+        self.cursor || self.long_data
+    }
+
     #[inline]
     fn remember_types(&mut self, command: Command, payload: &[u8], capabilities: Capabilities) {
         let types = ExecutedTypes::of(command, payload, self.parameters, capabilities)
@@ -53,6 +59,8 @@ pub(super) struct PreparedStatements {
     by_id: FxHashMap<u32, PreparedStatement>,
     /// The statement prepared last: MariaDB clients may call it 0xFFFFFFFF.
     last: u32,
+    /// How many of them hold the session where it is.
+    holding: usize,
 }
 
 /// "The statement prepared last", in MariaDB's protocol.
@@ -103,6 +111,7 @@ impl PreparedStatements {
         while taken(id, self) || id == LAST {
             id = id.wrapping_add(1) | 1 << 31;
         }
+        self.remove(id);
         self.by_id.insert(id, statement);
         self.last = id;
         id
@@ -116,11 +125,27 @@ impl PreparedStatements {
     /// Forgets a statement.
     pub(super) fn remove(&mut self, id: u32) -> Option<PreparedStatement> {
         let id = self.resolve(id);
-        self.by_id.remove(&id)
+        let removed = self.by_id.remove(&id);
+        self.holding -= usize::from(removed.as_ref().is_some_and(PreparedStatement::holds));
+        removed
+    }
+
+    /// A statement has, or has not, a cursor or long data now.
+    #[inline]
+    pub(super) fn change(&mut self, id: u32, change: impl FnOnce(&mut PreparedStatement)) {
+        let Some(statement) = self.by_id.get_mut(&self.resolve(id)) else { return };
+        let held = statement.holds();
+        change(statement);
+        let holds = statement.holds();
+        self.holding = self.holding + usize::from(holds) - usize::from(held);
     }
 
     /// What of the statements would be lost by moving.
+    #[inline]
     pub(super) fn blocker(&self) -> Option<MigrationBlocker> {
+        if self.holding == 0 {
+            return None;
+        }
         self.by_id.values().find_map(|statement| match statement {
             PreparedStatement { cursor: true, .. } => Some(MigrationBlocker::OpenCursor),
             PreparedStatement { long_data: true, .. } => Some(MigrationBlocker::LongData),
@@ -168,7 +193,13 @@ mod tests {
         let mut statements = PreparedStatements::default();
         let id = statements.insert(statement(1, 1));
         assert_eq!(statements.blocker(), None);
-        statements.get_mut(id).expect("there").cursor = true;
+        let other = statements.insert(statement(1, 2));
+        statements.change(id, |statement| statement.cursor = true);
+        statements.change(other, |statement| statement.long_data = true);
+        assert!(statements.blocker().is_some());
+        statements.change(other, |statement| statement.long_data = false);
         assert_eq!(statements.blocker(), Some(MigrationBlocker::OpenCursor));
+        statements.remove(id);
+        assert_eq!(statements.blocker(), None);
     }
 }

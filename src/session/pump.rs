@@ -83,8 +83,7 @@ impl Relay {
         if self.entry.is_killed() {
             return Poll::Ready(Pumped::Killed);
         }
-        // Once all of the answer is here, only the client has to take it.
-        if self.shared.generation() > self.generation && !self.is_answered() {
+        if self.shared.generation() > self.generation {
             return Poll::Ready(Pumped::RoutesChanged);
         }
         Poll::Pending
@@ -102,7 +101,8 @@ impl Relay {
         Poll::Ready(())
     }
 
-    fn is_answered(&self) -> bool {
+    /// Whether all of the answer is here, so that only the client has to take it.
+    pub(super) fn is_answered(&self) -> bool {
         self.tracker.is_done() && self.backend.as_ref().is_none_or(|backend| backend.swallow == 0)
     }
 

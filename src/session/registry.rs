@@ -14,7 +14,9 @@ use std::task::Poll;
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
 
+use super::tie::Tie;
 use crate::topology::ServerId;
 
 /// What a session is doing.
@@ -44,7 +46,8 @@ pub struct Entry {
     pub since: Instant,
     /// Locked at a login, and by others that ask.
     user: Mutex<String>,
-    activity: AtomicU8,
+    /// What it is doing (the lower two bits), and what ties it to its server.
+    doing: AtomicU8,
     /// The server it is on (the upper half) and the server's id of it; `NOWHERE` for none.
     place: AtomicU64,
     /// The server's id of a connection that somebody had killed through Tandem; 0 for none.
@@ -60,6 +63,9 @@ pub struct Entry {
 
 const NOWHERE: u64 = u64::MAX;
 
+/// The bits of `doing` that are the activity.
+const ACTIVITY: u8 = 3;
+
 impl Entry {
     fn new(id: u32, peer: Option<SocketAddr>, since: Instant) -> Self {
         Self {
@@ -68,7 +74,7 @@ impl Entry {
             told: OnceLock::new(),
             since,
             user: Mutex::default(),
-            activity: AtomicU8::new(Activity::LoggingIn as u8),
+            doing: AtomicU8::new(Activity::LoggingIn as u8),
             place: AtomicU64::new(NOWHERE),
             condemned: AtomicU32::new(0),
             waiting_since: AtomicU32::new(0),
@@ -94,7 +100,7 @@ impl Entry {
     /// What it is doing.
     #[must_use]
     pub fn activity(&self) -> Activity {
-        match self.activity.load(Ordering::Relaxed) {
+        match self.doing.load(Ordering::Relaxed) & ACTIVITY {
             0 => Activity::LoggingIn,
             1 => Activity::Idle,
             2 => Activity::Running,
@@ -161,9 +167,27 @@ impl Entry {
         self.killed.load(Ordering::Relaxed)
     }
 
+    /// It is about to look at the generation of the routing table and, if that is what it knows, to
+    /// send a command. Whoever has a table drained stores the generation first and looks here then:
+    /// in one order of all four (`SeqCst`) one of both sees the other.
     #[inline]
-    pub(super) fn set_activity(&self, activity: Activity) {
-        self.activity.store(activity as u8, Ordering::Relaxed);
+    pub(super) fn set_running(&self) {
+        let doing = Activity::Running as u8 | Tie::code(Some(Tie::Statement)) << 2;
+        self.doing.store(doing, Ordering::SeqCst);
+    }
+
+    /// What it is doing, and what ties it to its server meanwhile. It will send nothing there before
+    /// it has called [`Self::set_running`].
+    #[inline]
+    pub(super) fn set_doing(&self, activity: Activity, tie: Option<Tie>) {
+        self.doing.store(activity as u8 | Tie::code(tie) << 2, Ordering::Release);
+    }
+
+    /// What ties it to `server`, if it is there.
+    pub(super) fn tie_to(&self, server: ServerId) -> Option<Tie> {
+        // In this order: whoever is seen to run has said before where.
+        let tie = Tie::of_code(self.doing.load(Ordering::SeqCst) >> 2);
+        tie.filter(|_| self.server() == Some(server))
     }
 
     /// It is on this server, which knows it by this id; or nowhere.
@@ -206,6 +230,8 @@ pub struct Registry {
     next: AtomicU32,
     /// Counts tenths of seconds while there are sessions: a clock that costs nothing to read.
     tick: AtomicU32,
+    /// A session may have let go of the master that is drained.
+    let_go: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -253,6 +279,7 @@ impl Default for Registry {
             known: Mutex::default(),
             next: AtomicU32::new(u32::from_ne_bytes(start)),
             tick: AtomicU32::new(0),
+            let_go: Notify::new(),
         }
     }
 }
@@ -287,6 +314,25 @@ impl Registry {
         let Some(entry) = known.entries.remove(&id) else { return };
         known.strangers.remove(&id);
         known.replace_voucher(&entry, None);
+        drop(known);
+        entry.set_doing(Activity::Idle, None);
+        self.let_go();
+    }
+
+    /// A session that knows of a drain may have let go of its master.
+    pub(super) fn let_go(&self) {
+        self.let_go.notify_one();
+    }
+
+    /// Resolves when that may be so.
+    pub(super) async fn someone_let_go(&self) {
+        self.let_go.notified().await;
+    }
+
+    /// The sessions that are tied to `server` now.
+    pub(super) fn tied_to(&self, server: ServerId) -> Vec<Arc<Entry>> {
+        let tied = |entry: &&Arc<Entry>| entry.tie_to(server).is_some();
+        self.known().entries.values().filter(tied).cloned().collect()
     }
 
     /// A master has accepted this session's login, or it logs in anew.
@@ -442,10 +488,10 @@ mod tests {
     #[test]
     fn only_what_waits_can_be_interrupted() {
         let entry = Entry::new(1, None, Instant::now());
-        entry.set_activity(Activity::Running);
+        entry.set_running();
         entry.interrupt();
         assert!(!entry.take_interrupt());
-        entry.set_activity(Activity::Held);
+        entry.set_doing(Activity::Held, None);
         entry.interrupt();
         assert!(entry.take_interrupt() && !entry.take_interrupt());
     }
@@ -458,6 +504,20 @@ mod tests {
         assert_eq!(entry.place(), Some((ServerId(3), u32::MAX)));
         entry.set_place(None);
         assert_eq!(entry.server(), None);
+    }
+
+    #[test]
+    fn what_a_session_does_and_what_ties_it_are_told_apart() {
+        let entry = Entry::new(1, None, Instant::now());
+        assert_eq!((entry.activity(), entry.tie_to(ServerId(0))), (Activity::LoggingIn, None));
+        entry.set_running();
+        assert_eq!(entry.tie_to(ServerId(0)), None, "it is nowhere");
+        entry.set_place(Some((ServerId(0), 7)));
+        assert_eq!((entry.activity(), entry.tie_to(ServerId(1))), (Activity::Running, None));
+        assert_eq!(entry.tie_to(ServerId(0)), Some(Tie::Statement));
+        entry.set_doing(Activity::Held, Some(Tie::Doubt));
+        assert_eq!(entry.activity(), Activity::Held);
+        assert_eq!(entry.tie_to(ServerId(0)), Some(Tie::Doubt));
     }
 
     #[test]

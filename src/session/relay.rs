@@ -28,7 +28,6 @@ use super::request::{Front, Request};
 use super::shared::Shared;
 use super::state::SessionState;
 use super::tracking::Tracking;
-use super::verdict::Verdict;
 use crate::topology::ServerId;
 use crate::wire::{Command, Compression, Header, Peer, ResponseTracker, Salt, Stream};
 
@@ -84,7 +83,7 @@ impl Relay {
     /// Carries commands until the session ends.
     pub(super) async fn run(&mut self) -> SessionEnd {
         loop {
-            self.entry.set_activity(Activity::Idle);
+            self.rest(Activity::Idle);
             let front = match self.hear().await {
                 Heard::Command(front) => front,
                 Heard::ClientGone(error) => return SessionEnd::ClientGone(error),
@@ -96,14 +95,14 @@ impl Relay {
                     Ok(()) => continue,
                     Err(end) => return end,
                 },
-                Heard::RoutesChanged => match self.follow_routes() {
+                Heard::RoutesChanged => match self.follow_routes().await {
                     Ok(()) => continue,
                     Err(end) => return end,
                 },
                 Heard::Killed => return SessionEnd::Killed,
                 Heard::Shutdown => return SessionEnd::Shutdown,
             };
-            self.entry.set_activity(Activity::Running);
+            self.entry.set_running();
             if let Err(end) = self.carry(front).await {
                 return end;
             }
@@ -239,8 +238,9 @@ impl Relay {
             let pumped = if superseded {
                 match tokio::time::timeout(LAST_WORDS, pumping).await {
                     Ok(pumped) => pumped,
-                    // Between two packets of a long result there may be a while.
-                    Err(_) if self.entry.has_heard_of_late(self.shared.registry.tick()) => continue,
+                    // Between two packets of a long result there may be a while, and a client
+                    // may take its time.
+                    Err(_) if self.has_heard_of_late() || self.is_answered() => continue,
                     Err(_) => return self.gone_in_flight(true).await,
                 }
             } else {
@@ -260,24 +260,11 @@ impl Relay {
                     self.flush_unsent().await?;
                     self.send_file().await?;
                 }
-                Pumped::RoutesChanged => {
-                    let table = self.shared.table();
-                    self.generation = table.generation;
-                    let here = self.backend.as_ref().map(|backend| backend.server);
-                    self.unsettled = table.active() != here;
-                    if table.active().is_some() && table.active() != here {
-                        let verdict = self.in_flight(true).verdict();
-                        if matches!(verdict, Verdict::RunAgain | Verdict::RolledBack) {
-                            return self.gone_in_flight(true).await;
-                        }
-                        // Only the old master knows. If it spoke of late it is fenced, not dead, and
-                        // may well say; one that was silent all the while is not waited for again.
-                        if !self.entry.has_heard_of_late(self.shared.registry.tick()) {
-                            return self.gone_in_flight(true).await;
-                        }
-                        superseded = true;
-                    }
-                }
+                Pumped::RoutesChanged => match self.overtaken() {
+                    Patience::Unlimited => {}
+                    Patience::LastWords => superseded = true,
+                    Patience::None => return self.gone_in_flight(true).await,
+                },
                 Pumped::BackendLost(error) => return self.lost_in_flight(error, true).await,
                 Pumped::ClientGone(error) => return Err(SessionEnd::ClientGone(error)),
                 Pumped::Malformed(error) => {
@@ -287,6 +274,17 @@ impl Relay {
             }
         }
     }
+}
+
+/// For how long the answer of a server is still waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As for any statement.
+    Unlimited,
+    /// As long as it says something now and then.
+    LastWords,
+    /// No longer.
+    None,
 }
 
 /// Whether a command is answered, or has to be sent (again).

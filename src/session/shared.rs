@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot, watch};
 
+use super::draining::Drain;
 use super::learning::random_salt;
 use super::login::Login;
 use super::passwords::Passwords;
@@ -15,7 +16,7 @@ use super::registry::{Registry, Voucher};
 use super::standby::{StandbyLogin, StandbyLogins};
 use crate::config::{Compress, ProxyProtocol};
 use crate::metrics::SessionMetrics;
-use crate::routing::RoutingTable;
+use crate::routing::{DrainReport, RoutingTable};
 use crate::tls::{MasterTls, Offer};
 use crate::topology::{Account, Accounts, Observation, Outcome, ServerId, Source, UnreachableKind};
 use crate::wire::{RsaKey, Salt, Stream};
@@ -42,6 +43,7 @@ pub struct Shared {
     accounts: watch::Receiver<Arc<Accounts>>,
     questions: mpsc::Sender<(String, oneshot::Sender<()>)>,
     observations: mpsc::Sender<Observation>,
+    drains: mpsc::Sender<DrainReport>,
     generation: AtomicU64,
     shutting_down: AtomicBool,
     /// Bounds how many sessions log in to each master at the same time, so that a new active is not
@@ -67,6 +69,8 @@ pub struct Channels {
     pub questions: mpsc::Sender<(String, oneshot::Sender<()>)>,
     /// What sessions see of servers.
     pub observations: mpsc::Sender<Observation>,
+    /// How far sessions are with letting go of a master that a table drains.
+    pub drains: mpsc::Sender<DrainReport>,
     /// TLS towards clients.
     pub offers: watch::Receiver<Option<Arc<Offer>>>,
 }
@@ -109,6 +113,7 @@ impl Shared {
             accounts: channels.accounts,
             questions: channels.questions,
             observations: channels.observations,
+            drains: channels.drains,
             generation: AtomicU64::new(generation),
             shutting_down: AtomicBool::new(false),
             logins,
@@ -135,10 +140,12 @@ impl Shared {
         &self.metrics
     }
 
-    /// Passes every new routing table on to the sessions, and looks for silent servers, until the
-    /// coordinator ends.
+    /// Passes every new routing table on to the sessions, tells how far they are with a drain, and
+    /// looks for silent servers, until the coordinator ends.
     pub async fn follow_routes(self: Arc<Self>) {
         let mut routes = self.routes.clone();
+        routes.mark_changed(); // the first one may ask for a drain too
+        let mut drain = None;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -147,9 +154,23 @@ impl Shared {
                     if changed.is_err() {
                         return;
                     }
-                    let generation = routes.borrow_and_update().generation;
-                    self.generation.store(generation, Ordering::Release);
+                    let table = Arc::clone(&routes.borrow_and_update());
+                    // Before the sessions are looked at: see `Entry::set_running`.
+                    self.generation.store(table.generation, Ordering::SeqCst);
+                    let begin = |server| Drain::begin(&self.registry, table.generation, server);
+                    drain = table.draining.map(begin);
                     self.registry.wake_all();
+                }
+                () = self.registry.someone_let_go(), if drain.is_some() => {
+                    if let Some(drain) = &mut drain {
+                        drain.look_again();
+                    }
+                }
+                Ok(place) = self.drains.reserve(), if drain.as_ref().is_some_and(Drain::is_due) => {
+                    // The latest counts: what was not told in time is told as it is now.
+                    if let Some(drain) = &mut drain {
+                        place.send(drain.take_report());
+                    }
                 }
                 _ = ticks.tick() => {
                     for server in self.registry.pass_tick() {
@@ -174,7 +195,7 @@ impl Shared {
     /// The generation of the present routing table.
     #[inline]
     pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.generation.load(Ordering::SeqCst)
     }
 
     /// The present routing table.

@@ -20,6 +20,7 @@ use crate::wire::{OkPacket, SessionChange, StatusFlags};
 
 /// Why a session cannot move to another server now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum MigrationBlocker {
     /// A transaction is open.
     OpenTransaction,

@@ -208,20 +208,16 @@ impl Relay {
         let has_cursor = self.current.cursor
             && status.has(StatusFlags::CURSOR_EXISTS)
             && !status.has(StatusFlags::LAST_ROW_SENT);
-        let Some(prepared) =
-            self.current.statement_id.and_then(|id| self.state.prepared.get_mut(id))
+        self.change_statement(|statement| {
+            statement.cursor = has_cursor;
+            statement.long_data = false;
+        });
+        let Some(prepared) = self.current.statement_id.and_then(|id| self.state.prepared.get(id))
         else {
             return;
         };
-        prepared.cursor = has_cursor;
-        prepared.long_data = false;
         let statement = prepared.statement;
         if !statement.is_plain() || self.state.has_next_transaction() {
-            let Some(prepared) =
-                self.current.statement_id.and_then(|id| self.state.prepared.get(id))
-            else {
-                return;
-            };
             let sql = prepared.sql.clone();
             self.state.executed(statement, &sql);
         }
@@ -229,9 +225,8 @@ impl Relay {
 
     /// Changes what is known of the statement that the command names.
     pub(super) fn change_statement(&mut self, change: impl FnOnce(&mut PreparedStatement)) {
-        let id = self.current.statement_id;
-        if let Some(statement) = id.and_then(|id| self.state.prepared.get_mut(id)) {
-            change(statement);
+        if let Some(id) = self.current.statement_id {
+            self.state.prepared.change(id, change);
         }
     }
 

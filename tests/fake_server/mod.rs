@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tandem::metrics::SessionMetrics;
-use tandem::routing::{RoutingTable, Writer};
-use tandem::session::{Channels, SessionEnd, Shared, serve};
+use tandem::routing::{DrainReport, OpenSession, RoutingTable, Writer};
+use tandem::session::{Activity, Channels, SessionEnd, Shared, serve};
 use tandem::tls::MasterTls;
 use tandem::topology::{
     Account, Accounts, Flavor, Identity, Observation, ServerAddress, ServerId, Servers, Term,
@@ -47,6 +47,7 @@ pub async fn within<T>(what: &str, happening: impl Future<Output = T>) -> T {
 pub struct Stage {
     pub shared: Arc<Shared>,
     pub observations: mpsc::Receiver<Observation>,
+    pub drains: mpsc::Receiver<DrainReport>,
     masters: Vec<TcpListener>,
     routes: watch::Sender<Arc<RoutingTable>>,
     accounts: watch::Sender<Arc<Accounts>>,
@@ -98,6 +99,7 @@ impl Stage {
         let (routes, routes_seen) = watch::channel(Arc::new(table));
         let (accounts, accounts_seen) = watch::channel(Arc::new(accounts));
         let (observed, observations) = mpsc::channel(64);
+        let (reported, drains) = mpsc::channel(16);
         // The table is what it is: whoever asks for a part of it knows it already.
         let (questions, mut asked) = mpsc::channel::<(String, oneshot::Sender<()>)>(64);
         tokio::spawn(async move {
@@ -110,6 +112,7 @@ impl Stage {
             accounts: accounts_seen,
             questions,
             observations: observed,
+            drains: reported,
             offers: watch::channel(None).1,
         };
         let metrics = SessionMetrics::default();
@@ -125,6 +128,7 @@ impl Stage {
         Self {
             shared,
             observations,
+            drains,
             masters,
             routes,
             accounts,
@@ -148,21 +152,59 @@ impl Stage {
         stage
     }
 
-    fn publish(&self, writer: Writer) {
+    fn publish(&self, writer: Writer, draining: Option<ServerId>) -> u64 {
         let mut table = (**self.routes.borrow()).clone();
         table.generation += 1;
         table.writer = writer;
+        table.draining = draining;
+        let generation = table.generation;
         self.routes.send_replace(Arc::new(table));
+        generation
     }
 
     /// This master is active now.
     pub fn activate(&self, master: u16) {
-        self.publish(Writer::Active(ServerId(master)));
+        self.publish(Writer::Active(ServerId(master)), None);
     }
 
     /// Nobody is active now.
     pub fn hold(&self, reason: &str) {
-        self.publish(Writer::Held { since: Instant::now(), reason: reason.into() });
+        self.publish(Writer::Held { since: Instant::now(), reason: reason.into() }, None);
+    }
+
+    /// Nobody is active now, and this master is to be left. Returns the table's generation.
+    pub fn drain(&self, master: u16) -> u64 {
+        let writer = Writer::Held { since: Instant::now(), reason: "switching over".into() };
+        self.publish(writer, Some(ServerId(master)))
+    }
+
+    /// Waits until so many sessions' statements are held.
+    pub async fn until_held(&self, sessions: usize) {
+        let held = || {
+            let list = self.shared.registry.list();
+            list.iter().filter(|entry| entry.activity() == Activity::Held).count()
+        };
+        within("statements are held", async {
+            while held() != sessions {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// The next report on a drain.
+    pub async fn report(&mut self) -> DrainReport {
+        within("a report", self.drains.recv()).await.expect("the sessions report")
+    }
+
+    /// Why sessions do not let go of the master that is drained, in the next report.
+    pub async fn whys(&mut self) -> Vec<&'static str> {
+        self.report().await.open.into_iter().map(|OpenSession { why, .. }| why).collect()
+    }
+
+    /// Waits until that is this, and for nobody else.
+    pub async fn until_open(&mut self, whys: &[&str]) {
+        while self.whys().await != whys {}
     }
 
     /// A client's connection, before any byte of it.
@@ -185,6 +227,12 @@ impl Stage {
         let client = within("login", RawClient::log_in(stream, capabilities));
         let (client, server) = tokio::join!(client, self.accept(master));
         (client, server)
+    }
+
+    /// A usual client on `master`, which is made active for that.
+    pub async fn session_during(&mut self, master: u16) -> (RawClient, FakeConnection) {
+        self.activate(master);
+        self.log_in(CLIENT, master).await
     }
 
     /// A usual client on m1.

@@ -4,6 +4,7 @@
 #[path = "../fake_server/mod.rs"]
 mod fake_server;
 
+mod draining;
 mod in_flight;
 mod killing;
 mod logins;
