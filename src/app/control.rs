@@ -15,7 +15,7 @@ use super::{Handles, Security, Sockets};
 use crate::config::{self, Config};
 use crate::console;
 use crate::coordinator::{
-    Asked, Coordinator, Inputs, Journal, Outputs, SqlExecutor, WarmConnections,
+    Asked, Coordinator, EventFile, Inputs, Journal, Outputs, SqlExecutor, WarmConnections,
 };
 use crate::failover::{FailoverMachine, Policy};
 use crate::http;
@@ -95,6 +95,10 @@ impl Plane {
         let (topology_out, topology) = watch::channel(Arc::new(Topology::new(servers.clone())));
         let journal = Arc::new(Journal::new(JOURNAL_ROWS, now));
         let metrics = Arc::new(Metrics::new(servers.iter().map(|server| server.name.as_str())));
+        if let Some(path) = &config.log.events {
+            let file = EventFile::new(path.clone(), servers.clone());
+            tasks.spawn(file.follow(Arc::clone(&journal)));
+        }
 
         tasks.spawn(offering.follow_files());
         let dialer = Dialer::new(&config.monitor).with_tls(master_tls.clone());

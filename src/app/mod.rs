@@ -150,6 +150,8 @@ impl App {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let control = std::thread::Builder::new().name("control".into()).spawn(move || {
             runtime.block_on(control::run(config, sockets, security, ready, stopped));
+            // A write to the file of events may hang; nobody waits for that.
+            runtime.shutdown_background();
             // Dropped by a panic as well.
             drop(ending);
         })?;

@@ -444,7 +444,11 @@ mod tests {
                 vec![item("x", literal("a, -- b")), item("\"#\"", literal("#"))],
             ),
         ] {
-            assert_eq!(Statement::parse(text), Statement::Question(Question::Select(items)), "{text}");
+            assert_eq!(
+                Statement::parse(text),
+                Statement::Question(Question::Select(items)),
+                "{text}"
+            );
         }
     }
 

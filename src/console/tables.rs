@@ -272,12 +272,7 @@ fn event_row(
 
 /// `SHOW STATS`: the routing table, what the machine is at, then every sample of the metrics
 /// (`samples`, OpenMetrics text).
-pub(super) fn stats(
-    routing: &RoutingTable,
-    status: &Status,
-    samples: &str,
-    now: Instant,
-) -> Table {
+pub(super) fn stats(routing: &RoutingTable, status: &Status, samples: &str, now: Instant) -> Table {
     let mut table = Table::new(&["Name", "Value"]);
     let mut row = |name: &str, value: Option<String>| {
         table.rows.push(vec![Some(name.to_owned()), value]);

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::watch;
+
 use crate::failover::Transition;
 
 /// One transition and its time.
@@ -25,6 +27,7 @@ pub struct Journal {
     began: Instant,
     capacity: usize,
     pages: Mutex<Pages>,
+    last: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ impl Journal {
     /// An empty one that keeps the last `capacity` rows.
     #[must_use]
     pub fn new(capacity: usize, now: Instant) -> Self {
-        Self { began: now, capacity, pages: Mutex::default() }
+        Self { began: now, capacity, pages: Mutex::default(), last: watch::Sender::default() }
     }
 
     /// Writes a row; the oldest one goes when there is no room.
@@ -54,6 +57,13 @@ impl Journal {
         while pages.rows.len() > self.capacity {
             pages.rows.pop_front();
         }
+        self.last.send_replace(pages.written);
+    }
+
+    /// Tells of each row that is written, by the number of the last one.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.last.subscribe()
     }
 
     /// The rows after number `after` that are still there, oldest first; all of them after 0.
@@ -78,7 +88,8 @@ mod tests {
             journal.record(began + Duration::from_millis(ms), SystemTime::UNIX_EPOCH, transition);
         }
         let rows = journal.rows_after(0);
-        let seen: Vec<_> = rows.iter().map(|row| (row.number, row.since_start.as_millis())).collect();
+        let seen: Vec<_> =
+            rows.iter().map(|row| (row.number, row.since_start.as_millis())).collect();
         assert_eq!(seen, [(2, 5), (3, 9)]);
         assert_eq!(journal.rows_after(2).len(), 1);
     }
