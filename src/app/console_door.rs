@@ -139,7 +139,7 @@ async fn accept(door: &Arc<ConsoleDoor>, listener: Listener) -> io::Result<()> {
     }
 }
 
-/// The sessions, for `SHOW SESSIONS`.
+/// The sessions, for `SHOW SESSIONS` and `KILL`.
 pub(super) struct Sessions(pub(super) Handles);
 
 impl SessionList for Sessions {
@@ -160,5 +160,10 @@ impl SessionList for Sessions {
             since: entry.since,
         };
         self.0.sessions.registry.list().into_iter().map(row).collect()
+    }
+
+    fn kill(&self, id: u64) -> bool {
+        let entry = u32::try_from(id).ok().and_then(|id| self.0.sessions.registry.get(id));
+        entry.inspect(|entry| entry.kill()).is_some()
     }
 }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal as signals};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tracing::info;
 
 use super::console_door::ConsoleDoor;
 use super::file_limit;
 use super::{Handles, Security, Sockets};
 use crate::config::{self, Config};
 use crate::console;
-use crate::coordinator::{Coordinator, Inputs, Journal, Outputs, SqlExecutor, WarmConnections};
+use crate::coordinator::{
+    Asked, Coordinator, EventFile, Inputs, Journal, Outputs, SqlExecutor, WarmConnections,
+};
 use crate::failover::{FailoverMachine, Policy};
 use crate::http;
 use crate::listener::{Listener, Workers};
@@ -37,7 +40,7 @@ const JOURNAL_ROWS: usize = 1000;
 /// For an order's connection to a server.
 const CONTROL_CONNECT: Duration = Duration::from_secs(2);
 
-/// Runs the control plane until `stopped` resolves. Says through `ready` what may be seen of it.
+/// Runs the control plane until `stopped` resolves, or `SHUTDOWN` is ordered. Says through `ready` what may be seen of it.
 pub(super) async fn run(
     config: Config,
     sockets: Sockets,
@@ -56,8 +59,11 @@ pub(super) async fn run(
     plane.serve_admins(&config, sockets.console, sockets.http);
     let listeners = plane.listen(sockets.clients);
     let _ = ready.send(Ok(plane.handles.clone()));
-    // An error means that the App was dropped: the end as well.
-    let _ = stopped.await;
+    tokio::select! {
+        // An error means that the App was dropped: the end as well.
+        _ = stopped => {}
+        () = plane.shutdown.notified() => info!("stopping, as ordered on the console"),
+    }
     drop(listeners);
     plane.stop().await;
 }
@@ -68,6 +74,9 @@ struct Plane {
     threads: Vec<std::thread::JoinHandle<()>>,
     tasks: JoinSet<()>,
     offers: watch::Receiver<Option<Arc<Offer>>>,
+    /// Where requests of operators go.
+    ask: mpsc::Sender<Asked>,
+    shutdown: Arc<Notify>,
     _monitor: Monitor,
 }
 
@@ -79,13 +88,17 @@ impl Plane {
         let servers = config.servers.clone();
         let mut tasks = JoinSet::new();
         let (observe, observations) = mpsc::channel(OBSERVATIONS);
-        let (_ask, requests) = mpsc::channel(REQUESTS);
+        let (ask, requests) = mpsc::channel(REQUESTS);
         let (report_drain, drains) = mpsc::channel(DRAIN_REPORTS);
         let starting = Arc::new(RoutingTable::starting(servers.clone(), now));
         let (routes_out, routes) = watch::channel(starting);
         let (topology_out, topology) = watch::channel(Arc::new(Topology::new(servers.clone())));
         let journal = Arc::new(Journal::new(JOURNAL_ROWS, now));
         let metrics = Arc::new(Metrics::new(servers.iter().map(|server| server.name.as_str())));
+        if let Some(path) = &config.log.events {
+            let file = EventFile::new(path.clone(), servers.clone());
+            tasks.spawn(file.follow(Arc::clone(&journal)));
+        }
 
         tasks.spawn(offering.follow_files());
         let dialer = Dialer::new(&config.monitor).with_tls(master_tls.clone());
@@ -138,7 +151,8 @@ impl Plane {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (workers, threads) = Workers::start(cores, &shared)?;
         let handles = Handles { routes, topology, status, journal, sessions: shared, metrics };
-        Ok(Self { handles, workers, threads, tasks, offers, _monitor: monitor })
+        let shutdown = Arc::new(Notify::new());
+        Ok(Self { handles, workers, threads, tasks, offers, ask, shutdown, _monitor: monitor })
     }
 
     fn listen(&self, sockets: Vec<Listener>) -> JoinSet<()> {
@@ -164,6 +178,10 @@ impl Plane {
                 admin: config.admin.user.clone(),
                 sessions: Arc::new(super::console_door::Sessions(self.handles.clone())),
                 logins: self.handles.sessions.standby_logins(),
+                status: self.handles.status.clone(),
+                journal: Arc::clone(&self.handles.journal),
+                ask: self.ask.clone(),
+                shutdown: Arc::clone(&self.shutdown),
             };
             let timeout = config.limits.connect_timeout;
             let door =

@@ -62,6 +62,7 @@ pub struct App {
     http: Option<ServerAddress>,
     handles: Handles,
     stop: Option<oneshot::Sender<()>>,
+    ended: oneshot::Receiver<()>,
     control: Option<JoinHandle<()>>,
 }
 
@@ -144,15 +145,21 @@ impl App {
         let console = sockets.console.as_ref().and_then(Listener::address);
         let http = sockets.http.as_ref().and_then(Listener::address);
         let (stop, stopped) = oneshot::channel();
+        let (ending, ended) = oneshot::channel::<()>();
         let (ready, started) = std::sync::mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let control = std::thread::Builder::new().name("control".into()).spawn(move || {
             runtime.block_on(control::run(config, sockets, security, ready, stopped));
+            // A write to the file of events may hang; nobody waits for that.
+            runtime.shutdown_background();
+            // Dropped by a panic as well.
+            drop(ending);
         })?;
         let handles = started
             .recv()
             .map_err(|_| io::Error::other("the control thread ended before it began"))??;
-        Ok(Self { listening, console, http, handles, stop: Some(stop), control: Some(control) })
+        let (stop, control) = (Some(stop), Some(control));
+        Ok(Self { listening, console, http, handles, stop, ended, control })
     }
 
     /// Where applications connect.
@@ -179,6 +186,13 @@ impl App {
         &self.handles
     }
 
+    /// Resolves when it has ended without having been stopped: by `SHUTDOWN` on its console, as
+    /// [`App::stop`] does it, or because its control plane panicked. To be awaited once.
+    pub async fn ended(&mut self) {
+        // The sender is only ever dropped.
+        let _ = (&mut self.ended).await;
+    }
+
     /// Ends it: nobody new comes in, idle sessions are closed, others when their statement is
     /// answered, all within ten seconds.
     pub fn stop(mut self) {
@@ -191,13 +205,13 @@ impl App {
     }
 }
 
-/// Runs the proxy until SIGTERM, SIGINT or the end of its control plane.
+/// Runs the proxy until SIGTERM, SIGINT, `SHUTDOWN` on its console or the end of its control plane.
 ///
 /// # Errors
 /// When it does not start.
 pub fn run(config: Config) -> Result<(), AppError> {
     let began = Instant::now();
-    let app = App::start(config)?;
+    let mut app = App::start(config)?;
     for address in app.listening() {
         tracing::info!(%address, "listening for applications");
     }
@@ -208,8 +222,15 @@ pub fn run(config: Config) -> Result<(), AppError> {
         tracing::info!(%address, "http: /metrics /livez /readyz /status and a page at /");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let signal = runtime.block_on(control::signal())?;
-    tracing::info!(signal, up = ?began.elapsed(), "stopping");
+    runtime.block_on(async {
+        tokio::select! {
+            signal = control::signal() => {
+                tracing::info!(signal = signal?, up = ?began.elapsed(), "stopping");
+            }
+            () = app.ended() => tracing::info!(up = ?began.elapsed(), "ended"),
+        }
+        Ok::<_, io::Error>(())
+    })?;
     app.stop();
     Ok(())
 }

@@ -98,6 +98,7 @@ pub(super) const KEYS: &[Key] = &[
     text("admin.password_file"),
     text("log.format"),
     text("log.level"),
+    text("log.events"),
 ];
 
 /// The keys of one `[[masters]]`.

@@ -165,6 +165,7 @@ impl<'a> Reader<'a> {
             format: self
                 .read("log.format", default.format, |value| choice(value, LogFormat::NAMES)),
             level: self.read("log.level", default.level, log_filter),
+            events: self.path("log.events"),
         }
     }
 

@@ -80,6 +80,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("admin.password", secret(&admin.password)),
         ("log.format", name_of(log.format, LogFormat::NAMES)),
         ("log.level", log.level.as_str().into()),
+        ("log.events", path(log.events.as_deref())),
     ];
     rows.extend(sections.map(|(key, value)| (key.to_owned(), value)));
     rows.into_iter()

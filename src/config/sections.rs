@@ -360,11 +360,13 @@ pub struct Log {
     pub format: LogFormat,
     /// A level, or a filter in the form of `tracing_subscriber::EnvFilter`.
     pub level: String,
+    /// The file that events are appended to, as JSON lines.
+    pub events: Option<PathBuf>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".into() }
+        Self { format: LogFormat::Text, level: "info".into(), events: None }
     }
 }
 

@@ -379,6 +379,7 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     [log]
     format = "text"                       # default
     level = "info,tandem::session=debug"  # TANDEM_LOG__LEVEL
+    events = ""                           # default
     "#);
 }
 
@@ -397,7 +398,8 @@ fn files_are_looked_for_from_the_file_that_names_them() {
     let path = directory.path().join("proxy.toml");
     fs::write(directory.path().join("secret"), "hush\n").unwrap();
     let text = format!(
-        "{PAIR}[monitor]\npassword_file = \"secret\"\n[tls]\ncert = \"tls/c.pem\"\nkey = \"/k.pem\"\n"
+        "{PAIR}[monitor]\npassword_file = \"secret\"\n[tls]\ncert = \"tls/c.pem\"\nkey = \"/k.pem\"\n\
+         [log]\nevents = \"events.json\"\n"
     );
     fs::write(&path, text).unwrap();
     let config = load(Some(&path), variables(&[("TANDEM_SERVER_TLS__CA", "ca.pem")]));
@@ -412,6 +414,7 @@ fn files_are_looked_for_from_the_file_that_names_them() {
     assert_eq!(config.monitor.password.reveal(), "hush");
     assert_eq!(config.tls.cert, Some(directory.path().join("tls/c.pem")));
     assert_eq!(config.tls.key, Some("/k.pem".into()));
+    assert_eq!(config.log.events, Some(directory.path().join("events.json")));
     assert_eq!(config.server_tls.ca, Some("ca.pem".into()), "a variable knows no directory");
     let again = load_text(&render(&config), &[]).unwrap();
     assert_eq!(again.tls, config.tls);

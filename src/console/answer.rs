@@ -1,12 +1,14 @@
-//! The answer to a statement, from a picture of the moment.
+//! The answer to a question, from a picture of the moment.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::SessionRow;
-use super::statement::{Expression, Item, KNOWN, Statement};
+use super::statement::{Expression, Item, KNOWN, Question};
 use super::tables::{self, Table};
 use crate::config::Setting;
+use crate::coordinator::JournalRow;
+use crate::failover::Status;
 use crate::routing::RoutingTable;
 use crate::session::StandbyLogin;
 use crate::topology::Topology;
@@ -19,6 +21,9 @@ pub(super) struct Picture {
     pub(super) settings: Arc<[Setting]>,
     pub(super) sessions: Vec<SessionRow>,
     pub(super) logins: Arc<[StandbyLogin]>,
+    pub(super) status: Arc<Status>,
+    /// All that the journal still has, oldest first.
+    pub(super) events: Vec<JournalRow>,
     /// All metrics as text.
     pub(super) samples: String,
 }
@@ -46,6 +51,23 @@ pub(super) enum Refusal {
     /// A statement that a later version carries out.
     #[error("{0} is not built yet in this version; there are: {KNOWN}")]
     NotBuilt(&'static str),
+    /// A statement whose words are not in order.
+    #[error("this is written: {0}")]
+    Malformed(&'static str),
+    /// There is no master of this name.
+    #[error("there is no master `{name}`; there are: {known}")]
+    UnknownMaster {
+        /// As it was typed.
+        name: String,
+        /// The configured ones.
+        known: String,
+    },
+    /// There is no session of this id. The words are the servers' own (`ER_NO_SUCH_THREAD`).
+    #[error("Unknown thread id: {0}")]
+    UnknownSession(u64),
+    /// An order that was not carried out: why, word for word.
+    #[error("{0}")]
+    NotDone(String),
     /// `@@name`
     #[error("Unknown system variable '{0}'")]
     UnknownVariable(String),
@@ -94,26 +116,30 @@ const VARIABLES: &[(&str, Option<&str>)] = &[
     ("wait_timeout", Some("28800")),
 ];
 
-/// The answer to `statement`.
-pub(super) fn answer(statement: &Statement, asker: &Asker, picture: &Picture) -> Answer {
-    let Picture { now, routing, topology, settings, sessions, logins, samples } = picture;
-    Answer::Table(match statement {
-        Statement::Masters => tables::masters(routing, topology, *now),
-        Statement::Replicas => tables::replicas(routing, topology, *now),
-        Statement::Replication(spelling) => tables::replication(*spelling, topology),
-        Statement::Terms => tables::terms(topology),
-        Statement::Sessions => tables::sessions(sessions, *now),
-        Statement::Logins => tables::logins(logins, topology, *now),
-        Statement::Stats => tables::stats(routing, samples, *now),
-        Statement::Config => tables::config(settings),
-        Statement::Select(items) => match select(items, asker) {
+/// The answer to `question`.
+pub(super) fn answer(question: &Question, asker: &Asker, picture: &Picture) -> Answer {
+    let Picture { now, routing, topology, sessions, .. } = picture;
+    Answer::Table(match question {
+        Question::Masters => tables::masters(routing, topology, *now),
+        Question::Replicas => tables::replicas(routing, topology, *now),
+        Question::Replication(spelling) => tables::replication(*spelling, topology),
+        Question::Terms => tables::terms(topology),
+        Question::Sessions => tables::sessions(sessions, *now),
+        Question::Logins => tables::logins(&picture.logins, topology, *now),
+        Question::Stats => tables::stats(routing, &picture.status, &picture.samples, *now),
+        Question::Config => tables::config(&picture.settings),
+        Question::Events { after, limit } => {
+            tables::events(&picture.events, topology.servers(), *after, *limit)
+        }
+        Question::Select(items) => match select(items, asker) {
             Ok(table) => table,
             Err(refusal) => return Answer::Refused(refusal),
         },
-        Statement::Ignored => return Answer::Done,
-        Statement::Empty => return Answer::Refused(Refusal::Empty),
-        Statement::NotBuilt(order) => return Answer::Refused(Refusal::NotBuilt(order)),
-        Statement::Unknown => return Answer::Refused(Refusal::UnknownStatement),
+        Question::Ignored => return Answer::Done,
+        Question::Empty => return Answer::Refused(Refusal::Empty),
+        Question::NotBuilt(order) => return Answer::Refused(Refusal::NotBuilt(order)),
+        Question::Malformed(written) => return Answer::Refused(Refusal::Malformed(written)),
+        Question::Unknown => return Answer::Refused(Refusal::UnknownStatement),
     })
 }
 

@@ -5,11 +5,12 @@
 //! stream accepts everybody. The reason is opensrv-mysql, which can only do `mysql_native_password`,
 //! while new clients no longer have it.
 //!
-//! `statement.rs` understands what was typed, `answer.rs` finds the answer, `tables.rs` renders it;
-//! all three are pure. `shim.rs` is the only file that names opensrv. Orders, which change something,
-//! are not built yet and say so.
+//! `statement.rs` understands what was typed, `answer.rs` finds the answer to a question, `tables.rs`
+//! renders it; all three are pure. Orders, which change something, are `orders.rs`: it hands them to
+//! the coordinator and waits for what they come to. `shim.rs` is the only file that names opensrv.
 
 mod answer;
+mod orders;
 mod shim;
 mod statement;
 mod tables;
@@ -18,9 +19,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::config::Setting;
+use crate::coordinator::{Asked, Journal};
+use crate::failover::Status;
 use crate::metrics::{self, Metrics};
 use crate::routing::RoutingTable;
 use crate::session::StandbyLogin;
@@ -44,6 +47,14 @@ pub struct Handles {
     pub sessions: Arc<dyn SessionList>,
     /// How the users fare on the standby masters.
     pub logins: watch::Receiver<Arc<[StandbyLogin]>>,
+    /// What the machine is at.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// What happened.
+    pub journal: Arc<Journal>,
+    /// Where requests of operators go.
+    pub ask: mpsc::Sender<Asked>,
+    /// Ends the proxy.
+    pub shutdown: Arc<Notify>,
 }
 
 impl Handles {
@@ -56,6 +67,8 @@ impl Handles {
             settings: self.settings.clone(),
             sessions: self.sessions.sessions(),
             logins: self.logins.borrow().clone(),
+            status: self.status.borrow().clone(),
+            events: self.journal.rows_after(0),
             samples: metrics::encode(&self.metrics.registry),
         }
     }
@@ -65,6 +78,8 @@ impl Handles {
 pub trait SessionList: Send + Sync {
     /// The open ones, in any order.
     fn sessions(&self) -> Vec<SessionRow>;
+    /// Ends the one of this id. False if there is none.
+    fn kill(&self, id: u64) -> bool;
 }
 
 /// One client session.

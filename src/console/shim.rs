@@ -11,6 +11,7 @@ use opensrv_mysql::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::answer::{Answer, Asker, Refusal, VERSION, answer};
+use super::orders;
 use super::statement::Statement;
 use super::tables::Table;
 use super::{ConsoleError, Handles};
@@ -45,9 +46,12 @@ fn salt() -> Result<[u8; 20], ConsoleError> {
 impl Refusal {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::UnknownStatement => ErrorKind::ER_PARSE_ERROR,
+            Self::UnknownStatement | Self::Malformed(_) => ErrorKind::ER_PARSE_ERROR,
             Self::Empty => ErrorKind::ER_EMPTY_QUERY,
             Self::NotBuilt(_) => ErrorKind::ER_NOT_SUPPORTED_YET,
+            Self::UnknownMaster { .. } => ErrorKind::ER_WRONG_ARGUMENTS,
+            Self::UnknownSession(_) => ErrorKind::ER_NO_SUCH_THREAD,
+            Self::NotDone(_) => ErrorKind::ER_UNKNOWN_ERROR,
             Self::UnknownVariable(_) => ErrorKind::ER_UNKNOWN_SYSTEM_VARIABLE,
             Self::UnknownFunction(_) => ErrorKind::ER_SP_DOES_NOT_EXIST,
         }
@@ -75,8 +79,13 @@ impl<W: AsyncWrite + Send + Unpin> AsyncMysqlShim<W> for Shim {
         query: &'a str,
         results: QueryResultWriter<'a, W>,
     ) -> Result<(), Self::Error> {
-        let statement = Statement::parse(query);
-        match answer(&statement, &self.asker, &self.handles.picture()) {
+        let answer = match Statement::parse(query) {
+            Statement::Question(question) => {
+                answer(&question, &self.asker, &self.handles.picture())
+            }
+            Statement::Order(order) => orders::carry_out(&order, &self.asker, &self.handles).await,
+        };
+        match answer {
             Answer::Table(table) => write_table(&table, results).await,
             Answer::Done => results.completed(OkResponse::default()).await,
             Answer::Refused(refusal) => {

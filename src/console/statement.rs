@@ -7,6 +7,40 @@
 /// A statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Statement {
+    /// Something that is answered from what is known, and changes nothing.
+    Question(Question),
+    /// Something that is to be done.
+    Order(Order),
+}
+
+/// What changes something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// `SWITCHOVER TO name [FORCE]`
+    Switchover(Target),
+    /// `FAILOVER TO name [FORCE]`
+    Failover(Target),
+    /// `PAUSE`
+    Pause,
+    /// `RESUME`
+    Resume,
+    /// `KILL id`: a client's session, by the id that `SHOW SESSIONS` shows.
+    Kill(u64),
+    /// `SHUTDOWN`
+    Shutdown,
+}
+
+/// A master that is to become active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// As it was typed, without quotes.
+    pub(super) name: String,
+    pub(super) force: bool,
+}
+
+/// What changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Question {
     /// `SHOW MASTERS`
     Masters,
     /// `SHOW REPLICAS`
@@ -23,6 +57,13 @@ pub(super) enum Statement {
     Stats,
     /// `SHOW CONFIG`
     Config,
+    /// `SHOW EVENTS [AFTER number] [LIMIT count]`
+    Events {
+        /// Only what came after the event of this number.
+        after: u64,
+        /// Only the last so many.
+        limit: Option<usize>,
+    },
     /// `SELECT` of variables, functions and literals.
     Select(Vec<Item>),
     /// What clients say for form's sake (`SET NAMES …`): answered OK, means nothing here.
@@ -31,6 +72,8 @@ pub(super) enum Statement {
     Empty,
     /// A statement of the design that this version does not carry out yet.
     NotBuilt(&'static str),
+    /// A statement that there is, with its words not in order; how it is written.
+    Malformed(&'static str),
     /// Anything else.
     Unknown,
 }
@@ -64,20 +107,24 @@ pub(super) enum Expression {
 
 /// The statements that there are, for the error of one that there is not.
 pub(super) const KNOWN: &str = "SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, \
-                                SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG";
+                                SHOW EVENTS, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, \
+                                SWITCHOVER TO name, FAILOVER TO name, PAUSE, RESUME, KILL id, \
+                                SHUTDOWN";
+
+/// How statements are written that take something.
+const WRITTEN: &[(&str, &str)] = &[
+    ("SHOW EVENTS", "SHOW EVENTS [AFTER number] [LIMIT count]"),
+    ("SWITCHOVER", "SWITCHOVER TO name [FORCE]"),
+    ("FAILOVER", "FAILOVER TO name [FORCE]"),
+    ("PAUSE", "PAUSE"),
+    ("RESUME", "RESUME"),
+    ("KILL QUERY", "KILL id; an order that is under way is carried out to its end"),
+    ("KILL", "KILL id, with an id of SHOW SESSIONS"),
+    ("SHUTDOWN", "SHUTDOWN"),
+];
 
 /// Statements of the design that are not built yet, by their first words.
-const NOT_BUILT: &[&str] = &[
-    "SHOW EVENTS",
-    "SWITCHOVER",
-    "FAILOVER",
-    "RELEASE",
-    "PAUSE",
-    "RESUME",
-    "RELOAD",
-    "KILL",
-    "SHUTDOWN",
-];
+const NOT_BUILT: &[&str] = &["RELEASE", "RELOAD"];
 
 /// What clients say for form's sake.
 const IGNORED: &[&str] = &["SET", "USE", "BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"];
@@ -87,33 +134,94 @@ impl Statement {
     pub(super) fn parse(text: &str) -> Self {
         let text = without_comments(text);
         let text = text.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
-        let words: Vec<String> = text.split_whitespace().map(str::to_ascii_uppercase).collect();
+        let typed: Vec<&str> = text.split_whitespace().collect();
+        let words: Vec<String> = typed.iter().map(|word| word.to_ascii_uppercase()).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        match words.as_slice() {
-            [] => Self::Empty,
-            ["SHOW", "MASTERS"] => Self::Masters,
-            ["SHOW", "REPLICAS"] => Self::Replicas,
-            ["SHOW", "SLAVE", "STATUS"] | ["SHOW", "ALL", "SLAVES", "STATUS"] => {
-                Self::Replication(Spelling::Slave)
-            }
-            ["SHOW", "REPLICA", "STATUS"] | ["SHOW", "ALL", "REPLICAS", "STATUS"] => {
-                Self::Replication(Spelling::Replica)
-            }
-            ["SHOW", "TERMS"] => Self::Terms,
-            ["SHOW", "SESSIONS" | "PROCESSLIST"] | ["SHOW", "FULL", "PROCESSLIST"] => {
-                Self::Sessions
-            }
-            ["SHOW", "LOGINS"] => Self::Logins,
-            ["SHOW", "STATS"] => Self::Stats,
-            ["SHOW", "CONFIG"] => Self::Config,
-            ["SELECT", ..] => select(&text["SELECT".len()..]).map_or(Self::Unknown, Self::Select),
-            words => match NOT_BUILT.iter().find(|head| begins(words, head)) {
-                Some(order) => Self::NotBuilt(order),
-                None if IGNORED.iter().any(|head| begins(words, head)) => Self::Ignored,
-                None => Self::Unknown,
-            },
+        match order(&words, &typed) {
+            Some(order) => Self::Order(order),
+            None => Self::Question(question(&words, text)),
         }
     }
+}
+
+/// The order that `words` are, which were `typed` so.
+fn order(words: &[&str], typed: &[&str]) -> Option<Order> {
+    let target = |force| Target { name: unquoted(typed[2]).to_owned(), force };
+    Some(match words {
+        ["SWITCHOVER", "TO", _] => Order::Switchover(target(false)),
+        ["SWITCHOVER", "TO", _, "FORCE"] => Order::Switchover(target(true)),
+        ["FAILOVER", "TO", _] => Order::Failover(target(false)),
+        ["FAILOVER", "TO", _, "FORCE"] => Order::Failover(target(true)),
+        ["PAUSE"] => Order::Pause,
+        ["RESUME"] => Order::Resume,
+        ["KILL", id] | ["KILL", "CONNECTION", id] => Order::Kill(number(id)?),
+        ["SHUTDOWN"] => Order::Shutdown,
+        _ => return None,
+    })
+}
+
+fn question(words: &[&str], text: &str) -> Question {
+    match words {
+        [] => Question::Empty,
+        ["SHOW", "MASTERS"] => Question::Masters,
+        ["SHOW", "REPLICAS"] => Question::Replicas,
+        ["SHOW", "SLAVE", "STATUS"] | ["SHOW", "ALL", "SLAVES", "STATUS"] => {
+            Question::Replication(Spelling::Slave)
+        }
+        ["SHOW", "REPLICA", "STATUS"] | ["SHOW", "ALL", "REPLICAS", "STATUS"] => {
+            Question::Replication(Spelling::Replica)
+        }
+        ["SHOW", "TERMS"] => Question::Terms,
+        ["SHOW", "SESSIONS" | "PROCESSLIST"] | ["SHOW", "FULL", "PROCESSLIST"] => {
+            Question::Sessions
+        }
+        ["SHOW", "LOGINS"] => Question::Logins,
+        ["SHOW", "STATS"] => Question::Stats,
+        ["SHOW", "CONFIG"] => Question::Config,
+        ["SHOW", "EVENTS", which @ ..] => events(which).unwrap_or_else(|| unknown(words)),
+        ["SELECT", ..] => {
+            select(&text["SELECT".len()..]).map_or(Question::Unknown, Question::Select)
+        }
+        words => unknown(words),
+    }
+}
+
+/// `[AFTER number] [LIMIT count]`
+fn events(which: &[&str]) -> Option<Question> {
+    let (after, which) = match which {
+        ["AFTER", after, rest @ ..] => (number(after)?, rest),
+        _ => (0, which),
+    };
+    let limit = match which {
+        [] => None,
+        ["LIMIT", limit] => Some(number(limit)?),
+        _ => return None,
+    };
+    Some(Question::Events { after, limit })
+}
+
+/// Words that are no statement, judged by the first of them.
+fn unknown(words: &[&str]) -> Question {
+    let written = WRITTEN.iter().find(|(head, _)| begins(words, head));
+    if let Some((_, written)) = written {
+        return Question::Malformed(written);
+    }
+    match NOT_BUILT.iter().find(|head| begins(words, head)) {
+        Some(order) => Question::NotBuilt(order),
+        None if IGNORED.iter().any(|head| begins(words, head)) => Question::Ignored,
+        None => Question::Unknown,
+    }
+}
+
+/// Digits, and nothing else.
+fn number<T: std::str::FromStr>(word: &str) -> Option<T> {
+    word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok())?
+}
+
+/// A name without the quotes around it, of any kind.
+fn unquoted(name: &str) -> &str {
+    let inside = |quote| name.strip_prefix(quote)?.strip_suffix(quote);
+    ['`', '\'', '"'].into_iter().find_map(inside).unwrap_or(name)
 }
 
 fn begins(words: &[&str], head: &str) -> bool {
@@ -233,41 +341,81 @@ fn expression(text: &str) -> Option<Expression> {
 mod tests {
     use super::*;
 
+    /// What is said of a statement that begins so and goes on wrongly.
+    fn malformed(head: &str) -> Question {
+        let written = WRITTEN.iter().find(|(known, _)| *known == head);
+        Question::Malformed(written.expect(head).1)
+    }
+
     #[test]
     fn statements_are_known_in_any_dress() {
         for (text, statement) in [
-            ("show masters", Statement::Masters),
-            ("  SHOW\n\tMasters ; ", Statement::Masters),
-            ("/* who */ SHOW MASTERS -- really", Statement::Masters),
-            ("SHOW MASTERS; # now\n", Statement::Masters),
-            ("SHOW /* unfinished", Statement::Unknown),
-            ("SHOW REPLICAS", Statement::Replicas),
-            ("SHOW SLAVE STATUS", Statement::Replication(Spelling::Slave)),
-            ("SHOW ALL SLAVES STATUS", Statement::Replication(Spelling::Slave)),
-            ("SHOW REPLICA STATUS", Statement::Replication(Spelling::Replica)),
-            ("SHOW ALL REPLICAS STATUS", Statement::Replication(Spelling::Replica)),
-            ("SHOW TERMS", Statement::Terms),
-            ("SHOW SESSIONS", Statement::Sessions),
-            ("show logins", Statement::Logins),
-            ("SHOW FULL PROCESSLIST", Statement::Sessions),
-            ("SHOW STATS", Statement::Stats),
-            ("SHOW CONFIG", Statement::Config),
-            ("SWITCHOVER TO m2", Statement::NotBuilt("SWITCHOVER")),
-            ("failover to m2 force;", Statement::NotBuilt("FAILOVER")),
-            ("KILL 12", Statement::NotBuilt("KILL")),
-            ("SHOW EVENTS", Statement::NotBuilt("SHOW EVENTS")),
-            ("SET NAMES utf8mb4", Statement::Ignored),
-            ("START TRANSACTION READ ONLY", Statement::Ignored),
-            ("SHOW MASTERS NOW", Statement::Unknown),
-            ("SETTLE", Statement::Unknown),
-            ("DROP TABLE t", Statement::Unknown),
-            ("select $$", Statement::Unknown),
-            ("SELECT * FROM t", Statement::Unknown),
-            ("-- nothing", Statement::Empty),
-            (";", Statement::Empty),
-            ("", Statement::Empty),
+            ("show masters", Question::Masters),
+            ("  SHOW\n\tMasters ; ", Question::Masters),
+            ("/* who */ SHOW MASTERS -- really", Question::Masters),
+            ("SHOW MASTERS; # now\n", Question::Masters),
+            ("SHOW /* unfinished", Question::Unknown),
+            ("SHOW REPLICAS", Question::Replicas),
+            ("SHOW SLAVE STATUS", Question::Replication(Spelling::Slave)),
+            ("SHOW ALL SLAVES STATUS", Question::Replication(Spelling::Slave)),
+            ("SHOW REPLICA STATUS", Question::Replication(Spelling::Replica)),
+            ("SHOW ALL REPLICAS STATUS", Question::Replication(Spelling::Replica)),
+            ("SHOW TERMS", Question::Terms),
+            ("SHOW SESSIONS", Question::Sessions),
+            ("show logins", Question::Logins),
+            ("SHOW FULL PROCESSLIST", Question::Sessions),
+            ("SHOW STATS", Question::Stats),
+            ("SHOW CONFIG", Question::Config),
+            ("SHOW EVENTS", Question::Events { after: 0, limit: None }),
+            ("show events limit 5", Question::Events { after: 0, limit: Some(5) }),
+            ("SHOW EVENTS AFTER 9 LIMIT 1;", Question::Events { after: 9, limit: Some(1) }),
+            ("SHOW EVENTS LIMIT 1 AFTER 9", malformed("SHOW EVENTS")),
+            ("SHOW EVENTS LIMIT many", malformed("SHOW EVENTS")),
+            ("SHOW EVENTS LIMIT +5", malformed("SHOW EVENTS")),
+            ("SWITCHOVER m2", malformed("SWITCHOVER")),
+            ("SWITCHOVER TO m2 NOW", malformed("SWITCHOVER")),
+            ("FAILOVER", malformed("FAILOVER")),
+            ("PAUSE 5", malformed("PAUSE")),
+            ("KILL m1", malformed("KILL")),
+            ("KILL -1", malformed("KILL")),
+            ("KILL 99999999999999999999999", malformed("KILL")),
+            ("KILL QUERY 7", malformed("KILL QUERY")),
+            ("RELEASE m1", Question::NotBuilt("RELEASE")),
+            ("reload", Question::NotBuilt("RELOAD")),
+            ("SET NAMES utf8mb4", Question::Ignored),
+            ("START TRANSACTION READ ONLY", Question::Ignored),
+            ("SHOW MASTERS NOW", Question::Unknown),
+            ("SETTLE", Question::Unknown),
+            ("DROP TABLE t", Question::Unknown),
+            ("select $$", Question::Unknown),
+            ("SELECT * FROM t", Question::Unknown),
+            ("-- nothing", Question::Empty),
+            (";", Question::Empty),
+            ("", Question::Empty),
         ] {
-            assert_eq!(Statement::parse(text), statement, "{text:?}");
+            assert_eq!(Statement::parse(text), Statement::Question(statement), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn orders_are_known_in_any_dress() {
+        let target = |name: &str, force| Target { name: name.to_owned(), force };
+        for (text, order) in [
+            ("SWITCHOVER TO m2", Order::Switchover(target("m2", false))),
+            ("switchover to 'M-2' force;", Order::Switchover(target("M-2", true))),
+            ("SWITCHOVER /* now */ TO `m2`", Order::Switchover(target("m2", false))),
+            ("SWITCHOVER TO \"m2\"", Order::Switchover(target("m2", false))),
+            ("SWITCHOVER TO 'm2", Order::Switchover(target("'m2", false))),
+            ("SWITCHOVER TO force", Order::Switchover(target("force", false))),
+            ("failover to m2 force;", Order::Failover(target("m2", true))),
+            ("FAILOVER TO m1", Order::Failover(target("m1", false))),
+            ("pause", Order::Pause),
+            ("RESUME;", Order::Resume),
+            ("KILL 12", Order::Kill(12)),
+            ("kill connection 1073741824", Order::Kill(1 << 30)),
+            ("SHUTDOWN", Order::Shutdown),
+        ] {
+            assert_eq!(Statement::parse(text), Statement::Order(order), "{text:?}");
         }
     }
 
@@ -296,7 +444,11 @@ mod tests {
                 vec![item("x", literal("a, -- b")), item("\"#\"", literal("#"))],
             ),
         ] {
-            assert_eq!(Statement::parse(text), Statement::Select(items), "{text}");
+            assert_eq!(
+                Statement::parse(text),
+                Statement::Question(Question::Select(items)),
+                "{text}"
+            );
         }
     }
 
@@ -310,7 +462,7 @@ mod tests {
         #[test]
         fn no_comment_changes_a_statement(comment in "[^*]*") {
             let text = format!("SHOW/*{comment}*/MASTERS");
-            proptest::prop_assert_eq!(Statement::parse(&text), Statement::Masters);
+            proptest::prop_assert_eq!(Statement::parse(&text), Statement::Question(Question::Masters));
         }
     }
 }

@@ -1,13 +1,15 @@
 //! What is shown, as rows of texts.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::SessionRow;
 use super::statement::Spelling;
 use crate::config::Setting;
+use crate::coordinator::JournalRow;
+use crate::failover::Status;
 use crate::routing::{RoutingTable, Writer};
 use crate::session::StandbyLogin;
-use crate::topology::{Channel, Facts, Role, Server, TermStore, Topology};
+use crate::topology::{Channel, Facts, Role, Server, Servers, TermStore, Topology};
 
 /// A result: every value is a text or NULL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,8 +235,44 @@ pub(super) fn logins(logins: &[StandbyLogin], topology: &Topology, now: Instant)
     table
 }
 
-/// `SHOW STATS`: the routing table, then every sample of the metrics (`samples`, OpenMetrics text).
-pub(super) fn stats(routing: &RoutingTable, samples: &str, now: Instant) -> Table {
+/// `SHOW EVENTS`: those after number `after`, of these the last `limit`, oldest first.
+pub(super) fn events(
+    events: &[JournalRow],
+    servers: &Servers,
+    after: u64,
+    limit: Option<usize>,
+) -> Table {
+    let mut table =
+        Table::new(&["Number", "Time", "Milliseconds", "From", "To", "Server", "Reason"]);
+    let before = std::iter::once(None).chain(events.iter().map(Some));
+    let rows = before.zip(events).filter(|(_, event)| event.number > after);
+    table.rows = rows.map(|(before, event)| event_row(before, event, servers)).collect();
+    let surplus = limit.map_or(0, |limit| table.rows.len().saturating_sub(limit));
+    table.rows.drain(..surplus);
+    table
+}
+
+fn event_row(
+    before: Option<&JournalRow>,
+    event: &JournalRow,
+    servers: &Servers,
+) -> Vec<Option<String>> {
+    let transition = &event.transition;
+    let pause = before.map(|before| event.since_start.saturating_sub(before.since_start));
+    vec![
+        Some(event.number.to_string()),
+        Some(utc(event.at)),
+        pause.map(|pause| format!("{:.1}", pause.as_secs_f64() * 1000.0)),
+        Some(transition.from.to_owned()),
+        Some(transition.to.to_owned()),
+        transition.server.map(|server| servers.name(server).to_owned()),
+        Some(transition.reason.clone()),
+    ]
+}
+
+/// `SHOW STATS`: the routing table, what the machine is at, then every sample of the metrics
+/// (`samples`, OpenMetrics text).
+pub(super) fn stats(routing: &RoutingTable, status: &Status, samples: &str, now: Instant) -> Table {
     let mut table = Table::new(&["Name", "Value"]);
     let mut row = |name: &str, value: Option<String>| {
         table.rows.push(vec![Some(name.to_owned()), value]);
@@ -246,6 +284,8 @@ pub(super) fn stats(routing: &RoutingTable, samples: &str, now: Instant) -> Tabl
         row("held_because", Some(reason.to_string()));
         row("held_seconds", Some(seconds(now.saturating_duration_since(*since))));
     }
+    row("phase", Some(status.phase.to_owned()));
+    row("phase_seconds", Some(seconds(now.saturating_duration_since(status.since))));
     for sample in samples.lines().filter(|line| !line.starts_with('#')) {
         // The value is behind the last blank; a label's value may contain blanks.
         if let Some((name, value)) = sample.rsplit_once(' ') {
@@ -265,6 +305,19 @@ pub(super) fn config(settings: &[Setting]) -> Table {
         })
         .collect();
     table
+}
+
+/// What an order came to.
+pub(super) fn result(done: String) -> Table {
+    let mut table = Table::new(&["Result"]);
+    table.rows.push(vec![Some(done)]);
+    table
+}
+
+/// As servers show a `DATETIME(3)`.
+fn utc(at: SystemTime) -> String {
+    let text = humantime::format_rfc3339_millis(at).to_string();
+    text.replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
 fn yes_no(yes: bool) -> String {

@@ -1,6 +1,6 @@
 //! What the console shows, and that real clients can read it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, Row};
@@ -10,6 +10,7 @@ use super::answer::{Answer, Asker, answer};
 use super::statement::Statement;
 use super::*;
 use crate::config::Place;
+use crate::failover::{Answer as Outcome, Request, Transition};
 use crate::routing::Writer;
 use crate::topology::Term;
 use crate::topology::fixture::{self, M1, M2};
@@ -41,6 +42,40 @@ impl SessionList for Fixed {
     fn sessions(&self) -> Vec<SessionRow> {
         self.0.clone()
     }
+
+    fn kill(&self, id: u64) -> bool {
+        self.0.iter().any(|session| session.id == id)
+    }
+}
+
+/// A failover in 21 ms, an hour after the start.
+fn journal(start: Instant) -> Journal {
+    let journal = Journal::new(10, start);
+    let steps = [
+        (0, "starting", "steady", "m1 is active", None),
+        (3_600_000_000, "steady", "suspect", "a session lost m1", Some(M1)),
+        (3_600_005_400, "suspect", "catching up", "m1 refuses connections", Some(M1)),
+        (3_600_021_000, "promoting", "steady", "m2 is active by term 6", Some(M2)),
+    ];
+    for (micros, from, to, reason, server) in steps {
+        let after = Duration::from_micros(micros);
+        let transition = Transition { from, to, reason: reason.to_owned(), server };
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000) + after;
+        journal.record(start + after, wall, transition);
+    }
+    journal
+}
+
+fn status(since: Instant) -> Status {
+    Status {
+        phase: "steady",
+        since,
+        active: None,
+        held: None,
+        decision: None,
+        generation: 4,
+        masters: Vec::new(),
+    }
 }
 
 /// Five seconds after the start: healthy, or with `m1` gone for three.
@@ -69,6 +104,8 @@ fn picture(healthy: bool) -> Picture {
         topology: Arc::new(topology),
         settings: [setting].into(),
         sessions: vec![session(12, "", "held", gone), session(11, "m1", "in a transaction", start)],
+        status: Arc::new(status(gone)),
+        events: journal(start).rows_after(0),
         logins: [login("app", None, gone), login("old", Some("error 1045: denied"), gone)].into(),
         samples: "# TYPE tandem_a counter\ntandem_a_total{server=\"m 1\"} 3\n# EOF\n".into(),
     }
@@ -77,7 +114,10 @@ fn picture(healthy: bool) -> Picture {
 /// The answer as the mysql command line shows it with `\G`.
 fn shown(statement: &str, picture: &Picture) -> String {
     let asker = Asker { connection_id: 7, user: "admin".into() };
-    let table = match answer(&Statement::parse(statement), &asker, picture) {
+    let Statement::Question(question) = Statement::parse(statement) else {
+        panic!("{statement} changes something");
+    };
+    let table = match answer(&question, &asker, picture) {
         Answer::Table(table) => table,
         Answer::Refused(refusal) => return refusal.to_string(),
         Answer::Done => return "OK".to_owned(),
@@ -149,6 +189,12 @@ fn a_healthy_pair_is_shown() {
     ***
      Name: active
     Value: m1
+    ***
+     Name: phase
+    Value: steady
+    ***
+     Name: phase_seconds
+    Value: 3.0
     ***
      Name: tandem_a_total{server="m 1"}
     Value: 3
@@ -262,6 +308,12 @@ fn a_broken_pair_is_shown() {
      Name: held_seconds
     Value: 3.0
     ***
+     Name: phase
+    Value: steady
+    ***
+     Name: phase_seconds
+    Value: 3.0
+    ***
      Name: tandem_a_total{server="m 1"}
     Value: 3
     "#);
@@ -291,44 +343,115 @@ fn logins_that_a_standby_refuses_come_first() {
 }
 
 #[test]
+fn events_read_as_a_timeline() {
+    let picture = picture(true);
+    let numbers = |statement: &str| {
+        let shown = shown(statement, &picture);
+        let numbers = shown.lines().filter_map(|line| line.trim().strip_prefix("Number: "));
+        numbers.map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    insta::assert_snapshot!(shown("SHOW EVENTS", &picture), @r"
+    ***
+          Number: 1
+            Time: 2026-09-21 14:13:20.000
+    Milliseconds: NULL
+            From: starting
+              To: steady
+          Server: NULL
+          Reason: m1 is active
+    ***
+          Number: 2
+            Time: 2026-09-21 15:13:20.000
+    Milliseconds: 3600000.0
+            From: steady
+              To: suspect
+          Server: m1
+          Reason: a session lost m1
+    ***
+          Number: 3
+            Time: 2026-09-21 15:13:20.005
+    Milliseconds: 5.4
+            From: suspect
+              To: catching up
+          Server: m1
+          Reason: m1 refuses connections
+    ***
+          Number: 4
+            Time: 2026-09-21 15:13:20.021
+    Milliseconds: 15.6
+            From: promoting
+              To: steady
+          Server: m2
+          Reason: m2 is active by term 6
+    ");
+    assert_eq!(numbers("SHOW EVENTS LIMIT 2"), "3 4");
+    assert_eq!(numbers("SHOW EVENTS LIMIT 99"), "1 2 3 4");
+    assert_eq!(numbers("SHOW EVENTS LIMIT 0"), "");
+    assert_eq!(numbers("SHOW EVENTS AFTER 3"), "4");
+    assert_eq!(numbers("SHOW EVENTS AFTER 1 LIMIT 1"), "4");
+    let last = shown("SHOW EVENTS LIMIT 1", &picture);
+    assert!(last.contains("Milliseconds: 15.6"), "the pause is not lost with its row: {last}");
+}
+
+#[test]
 fn what_there_is_not_is_refused_with_what_there_is() {
     let picture = picture(true);
-    insta::assert_snapshot!(shown("SWITCHOVER TO m2", &picture), @"SWITCHOVER is not built yet in this version; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG");
-    insta::assert_snapshot!(shown("DROP TABLE t", &picture), @"the console does not know this statement; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG");
+    insta::assert_snapshot!(shown("RELEASE m1", &picture), @"RELEASE is not built yet in this version; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, PAUSE, RESUME, KILL id, SHUTDOWN");
+    insta::assert_snapshot!(shown("DROP TABLE t", &picture), @"the console does not know this statement; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, PAUSE, RESUME, KILL id, SHUTDOWN");
+    insta::assert_snapshot!(shown("SWITCHOVER m2", &picture), @"this is written: SWITCHOVER TO name [FORCE]");
     insta::assert_snapshot!(shown("SELECT @@nothing", &picture), @"Unknown system variable 'nothing'");
 }
 
 /// The console behind a loopback port, for clients that need one.
-async fn console() -> (u16, tokio::task::JoinHandle<Result<(), ConsoleError>>) {
-    let Picture { routing, topology, settings, sessions, logins, .. } = picture(true);
-    let handles = Handles {
-        routing: watch::channel(routing).1,
-        topology: watch::channel(topology).1,
-        metrics: Arc::new(Metrics::new(["m1", "m2"])),
-        settings,
-        admin: "admin".into(),
-        sessions: Arc::new(Fixed(sessions)),
-        logins: watch::channel(logins).1,
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let served = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await?;
-        serve(stream, 7, handles).await
-    });
-    (port, served)
+struct Port {
+    port: u16,
+    served: tokio::task::JoinHandle<Result<(), ConsoleError>>,
+    asked: mpsc::Receiver<Asked>,
+    shutdown: Arc<Notify>,
+}
+
+impl Port {
+    async fn open() -> Self {
+        let Picture { routing, topology, settings, sessions, logins, status, .. } = picture(true);
+        let (ask, asked) = mpsc::channel(1);
+        let shutdown = Arc::new(Notify::new());
+        let handles = Handles {
+            routing: watch::channel(routing).1,
+            topology: watch::channel(topology).1,
+            metrics: Arc::new(Metrics::new(["m1", "m2"])),
+            settings,
+            admin: "admin".into(),
+            sessions: Arc::new(Fixed(sessions)),
+            logins: watch::channel(logins).1,
+            status: watch::channel(status).1,
+            journal: Arc::new(journal(Instant::now())),
+            ask,
+            shutdown: Arc::clone(&shutdown),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let served = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await?;
+            serve(stream, 7, handles).await
+        });
+        Self { port, served, asked, shutdown }
+    }
+
+    async fn connect(&self) -> Conn {
+        let options = OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(self.port)
+            .user(Some("anybody"))
+            .pass(Some("anything"))
+            .db_name(Some("whatever"));
+        Conn::new(options).await.unwrap()
+    }
 }
 
 #[tokio::test]
 async fn a_real_client_reads_the_tables() {
-    let (port, served) = console().await;
-    let options = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(port)
-        .user(Some("anybody"))
-        .pass(Some("anything"))
-        .db_name(Some("whatever"));
-    let mut client = Conn::new(options).await.unwrap();
+    let console = Port::open().await;
+    let mut client = console.connect().await;
     assert_eq!(client.id(), 7);
     let masters: Vec<Row> = client.query("SHOW MASTERS").await.unwrap();
     let names: Vec<String> = masters.iter().map(|row| row.get("Name").unwrap()).collect();
@@ -336,7 +459,7 @@ async fn a_real_client_reads_the_tables() {
     assert_eq!(masters[0].get::<String, _>("State").unwrap(), "active");
     let none: Vec<Row> = client.query("SHOW REPLICAS").await.unwrap();
     assert!(none.is_empty());
-    let error = client.query_drop("SWITCHOVER TO m2").await.unwrap_err();
+    let error = client.query_drop("RELEASE m1").await.unwrap_err();
     assert!(error.to_string().contains("not built yet"), "{error}");
     let error = client.query_drop("SELECT @@nothing").await.unwrap_err();
     assert!(error.to_string().contains("1193"), "{error}");
@@ -348,7 +471,104 @@ async fn a_real_client_reads_the_tables() {
         client.query_first("SELECT USER(), DATABASE(), CONNECTION_ID()").await.unwrap();
     assert_eq!(picked, Some(("admin".into(), None, 7)));
     client.disconnect().await.unwrap();
-    served.await.unwrap().unwrap();
+    console.served.await.unwrap().unwrap();
+}
+
+/// The code and the words of the error that `order` is answered with.
+async fn refusal(client: &mut Conn, order: &str) -> (u16, String) {
+    match client.query_drop(order).await {
+        Err(mysql_async::Error::Server(error)) => (error.code, error.message),
+        other => panic!("{order}: {other:?}"),
+    }
+}
+
+/// Gives `order`, and answers it in the coordinator's place; what was asked, and what came of it.
+async fn ordered(
+    console: &mut Port,
+    client: &mut Conn,
+    order: &str,
+    outcome: Outcome,
+) -> (Request, Result<Option<(String,)>, mysql_async::Error>) {
+    let answering = async {
+        let Asked { request, answer } = console.asked.recv().await.unwrap();
+        answer.send(outcome).unwrap();
+        request
+    };
+    tokio::join!(answering, client.query_first(order))
+}
+
+#[tokio::test]
+async fn an_order_is_answered_when_it_is_carried_out() {
+    let mut console = Port::open().await;
+    let mut client = console.connect().await;
+    for (order, request) in [
+        ("SWITCHOVER TO m2", Request::Switchover { to: M2, force: false }),
+        ("SWITCHOVER TO `M2` FORCE", Request::Switchover { to: M2, force: true }),
+        ("FAILOVER TO m1", Request::Failover { to: M1, force: false }),
+        ("failover to 'm1' force;", Request::Failover { to: M1, force: true }),
+        ("PAUSE", Request::Pause),
+        ("RESUME", Request::Resume),
+    ] {
+        let done = Outcome::Done(format!("{order} took 4 ms"));
+        let (asked, answered) = ordered(&mut console, &mut client, order, done).await;
+        assert_eq!(asked, request);
+        assert_eq!(answered.unwrap(), Some((format!("{order} took 4 ms"),)));
+        let words = "m2's applier is stopped: error 1062, 'Duplicate entry'; all is as it was";
+        let refused = Outcome::Refused(words.to_owned());
+        let (_, answered) = ordered(&mut console, &mut client, order, refused).await;
+        match answered {
+            Err(mysql_async::Error::Server(error)) => {
+                assert_eq!((error.code, error.message.as_str()), (1105, words));
+            }
+            other => panic!("{order}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_makes_no_sense_reaches_nobody() {
+    let mut console = Port::open().await;
+    let mut client = console.connect().await;
+    assert_eq!(
+        refusal(&mut client, "SWITCHOVER TO m3").await,
+        (1210, "there is no master `m3`; there are: m1, m2".to_owned())
+    );
+    assert_eq!(
+        refusal(&mut client, "SWITCHOVER m2").await,
+        (1064, "this is written: SWITCHOVER TO name [FORCE]".to_owned())
+    );
+    assert_eq!(refusal(&mut client, "KILL 99").await, (1094, "Unknown thread id: 99".to_owned()));
+    let ended: Option<(String,)> = client.query_first("KILL 11").await.unwrap();
+    assert_eq!(ended, Some(("session 11 is being ended".to_owned(),)));
+    assert!(console.asked.try_recv().is_err());
+    // Nobody is there any more to carry anything out.
+    console.asked.close();
+    let stopping = "Tandem is stopping, and answers no more".to_owned();
+    assert_eq!(refusal(&mut client, "PAUSE").await, (1105, stopping));
+}
+
+#[tokio::test]
+async fn whoever_leaves_takes_no_order_back() {
+    let mut console = Port::open().await;
+    let mut client = console.connect().await;
+    let Asked { request, answer } = tokio::select! {
+        asked = console.asked.recv() => asked.unwrap(),
+        answered = client.query_drop("SWITCHOVER TO m2") => panic!("{answered:?}"),
+    };
+    drop(client);
+    assert_eq!(request, Request::Switchover { to: M2, force: false });
+    assert!(answer.send(Outcome::Done("done".to_owned())).is_ok(), "it was taken back");
+    // Only the answer finds nobody.
+    let _ = console.served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_is_answered_and_passed_on() {
+    let console = Port::open().await;
+    let mut client = console.connect().await;
+    let answer: Option<(String,)> = client.query_first("SHUTDOWN").await.unwrap();
+    assert!(answer.unwrap().0.starts_with("Tandem stops"));
+    console.shutdown.notified().await;
 }
 
 #[tokio::test]
@@ -356,7 +576,7 @@ async fn two_greetings_have_two_salts() {
     use tokio::io::AsyncReadExt;
     let mut greetings = Vec::new();
     for _ in 0..2 {
-        let (port, served) = console().await;
+        let Port { port, served, .. } = Port::open().await;
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let mut greeting = vec![0; 4];
         stream.read_exact(&mut greeting).await.unwrap();

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 
+use super::change_meter::{Change, ChangeMeter};
 use super::executor::{Executor, Surroundings};
 use super::journal::Journal;
 use super::measuring;
@@ -106,6 +107,7 @@ pub struct Coordinator<M, E> {
     /// Who waits for an answer, and how many ever asked.
     asking: HashMap<RequestId, oneshot::Sender<Answer>>,
     requests: u64,
+    meter: ChangeMeter,
     /// The lanes' tasks, and errands that answer nobody. They end with the coordinator.
     tasks: JoinSet<()>,
 }
@@ -125,7 +127,20 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
         measuring::published(&outputs.metrics, &outputs.routes.borrow());
         let lanes = machine.topology().servers().iter().map(lane).collect();
         let asking = HashMap::new();
-        Self { machine, executor, inputs, outputs, lanes, finished, asking, requests: 0, tasks }
+        let now = tokio::time::Instant::now().into_std();
+        let meter = ChangeMeter::new(machine.status().phase, now);
+        Self {
+            machine,
+            executor,
+            inputs,
+            outputs,
+            lanes,
+            finished,
+            asking,
+            requests: 0,
+            meter,
+            tasks,
+        }
     }
 
     /// Runs until nobody observes any more.
@@ -141,14 +156,25 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
                 _ => Vec::new(),
             };
             let observed = matches!(event, Event::Observed(_));
+            if matches!(&event, Event::OrderFinished { result: OrderResult::Promoted(_), .. }) {
+                self.meter.promoted();
+            }
             let actions = self.machine.step(now, event);
             if observed {
                 self.outputs.topology.send_replace(Arc::new(self.machine.topology().clone()));
             }
+            // Whoever is answered "done" finds it done wherever he looks.
+            let is_answer = |action: &Action| matches!(action, Action::Answer { .. });
+            let (answers, actions): (Vec<_>, Vec<_>) = actions.into_iter().partition(is_answer);
             for action in actions {
                 self.act(now, action);
             }
-            self.publish_status();
+            let status = self.machine.status();
+            self.measure(now, status.phase);
+            self.publish(status);
+            for answer in answers {
+                self.act(now, answer);
+            }
             for sender in again {
                 let executor = self.executor.clone();
                 self.tasks.spawn(async move { executor.received_again(sender).await });
@@ -156,8 +182,7 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
         }
     }
 
-    fn publish_status(&self) {
-        let status = self.machine.status();
+    fn publish(&self, status: Status) {
         self.outputs.status.send_if_modified(|published| {
             let changed = **published != status;
             if changed {
@@ -165,6 +190,25 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
             }
             changed
         });
+    }
+
+    fn measure(&mut self, now: Instant, phase: &'static str) {
+        let table = self.outputs.routes.borrow().clone();
+        let change = self.meter.stepped(now, SystemTime::now(), phase, &table);
+        let metrics = &self.outputs.metrics.failover;
+        metrics.set_active_since(self.meter.active_since());
+        if let Some(Change { kind, gap, phases }) = change {
+            metrics.changed(kind, gap, &phases);
+            info!(?kind, ?gap, ?phases, "another master is active");
+        }
+    }
+
+    fn answer(&mut self, id: RequestId, answer: Answer) {
+        self.meter.answered(id);
+        if let Some(asking) = self.asking.remove(&id) {
+            // Whoever asked may have left.
+            let _ = asking.send(answer);
+        }
     }
 
     /// The next thing to tell the machine. The results of its own orders come first, and what time
@@ -194,6 +238,9 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
         self.requests += 1;
         let id = RequestId(self.requests);
         self.asking.insert(id, answer);
+        if matches!(request, Request::Switchover { .. }) {
+            self.meter.asked_to_switch(id);
+        }
         Event::Requested { id, request }
     }
 
@@ -223,12 +270,7 @@ impl<M: Decide, E: Executor> Coordinator<M, E> {
             }
             Action::Run { id, order } => self.start(id, order),
             Action::Probe(server) => self.outputs.probes.probe_now(server),
-            Action::Answer { id, answer } => {
-                if let Some(asking) = self.asking.remove(&id) {
-                    // Whoever asked may have left.
-                    let _ = asking.send(answer);
-                }
-            }
+            Action::Answer { id, answer } => self.answer(id, answer),
             Action::Record(transition) => {
                 self.tell(&transition);
                 self.outputs.metrics.failover.transitioned(transition.from, transition.to);

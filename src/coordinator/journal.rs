@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
 
 use crate::failover::Transition;
 
@@ -14,7 +16,7 @@ pub struct JournalRow {
     /// By the clock on the wall.
     pub at: SystemTime,
     /// Since the journal began, by the clock that never jumps: differences are durations.
-    pub monotonic_ms: u64,
+    pub since_start: Duration,
     /// What happened.
     pub transition: Transition,
 }
@@ -25,6 +27,7 @@ pub struct Journal {
     began: Instant,
     capacity: usize,
     pages: Mutex<Pages>,
+    last: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -37,24 +40,30 @@ impl Journal {
     /// An empty one that keeps the last `capacity` rows.
     #[must_use]
     pub fn new(capacity: usize, now: Instant) -> Self {
-        Self { began: now, capacity, pages: Mutex::default() }
+        Self { began: now, capacity, pages: Mutex::default(), last: watch::Sender::default() }
     }
 
     /// Writes a row; the oldest one goes when there is no room.
     pub fn record(&self, now: Instant, at: SystemTime, transition: Transition) {
-        let since = now.saturating_duration_since(self.began).as_millis();
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.written += 1;
         let row = JournalRow {
             number: pages.written,
             at,
-            monotonic_ms: u64::try_from(since).unwrap_or(u64::MAX),
+            since_start: now.saturating_duration_since(self.began),
             transition,
         };
         pages.rows.push_back(row);
         while pages.rows.len() > self.capacity {
             pages.rows.pop_front();
         }
+        self.last.send_replace(pages.written);
+    }
+
+    /// Tells of each row that is written, by the number of the last one.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.last.subscribe()
     }
 
     /// The rows after number `after` that are still there, oldest first; all of them after 0.
@@ -67,8 +76,6 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -81,7 +88,8 @@ mod tests {
             journal.record(began + Duration::from_millis(ms), SystemTime::UNIX_EPOCH, transition);
         }
         let rows = journal.rows_after(0);
-        let seen: Vec<_> = rows.iter().map(|row| (row.number, row.monotonic_ms)).collect();
+        let seen: Vec<_> =
+            rows.iter().map(|row| (row.number, row.since_start.as_millis())).collect();
         assert_eq!(seen, [(2, 5), (3, 9)]);
         assert_eq!(journal.rows_after(2).len(), 1);
     }

@@ -5,7 +5,8 @@
 //! saw, what became of its orders and when its deadlines come, and carries its actions out. A
 //! routing table goes to the sessions, a transition to the log and the [`Journal`], a probe request
 //! to the monitor, an order to the [`Executor`], each on a task of its own, so that a server that
-//! hangs holds up nothing else.
+//! hangs holds up nothing else. What a change of the active master took is measured on the way, and
+//! an [`EventFile`] keeps the journal beyond the life of the process.
 //!
 //! [`SqlExecutor`] is the only part of Tandem that writes to servers. Every order is idempotent,
 //! bounded in time, and says exactly why it failed. It works over warm connections
@@ -16,7 +17,9 @@
 //! when the other one receives from it again.
 
 mod catch_up;
+mod change_meter;
 mod driver;
+mod event_file;
 mod executor;
 mod failure;
 mod fence;
@@ -29,6 +32,7 @@ mod switchover;
 mod warm;
 
 pub use driver::{Asked, Coordinator, Decide, Inputs, Outputs};
+pub use event_file::EventFile;
 pub use executor::{Executor, SqlExecutor, Surroundings};
 pub use journal::{Journal, JournalRow};
 pub use warm::WarmConnections;

@@ -1,9 +1,10 @@
 //! What the coordinator counts.
 
+use std::fmt::{self, Write as _};
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,20 +22,32 @@ pub struct FailoverMetrics {
     /// The generation of the routing table.
     pub generation: Number,
     active: Vec<(String, Gauge)>,
-    failovers: Counter,
-    gap: Family<Part, Seconds>,
+    active_since: Seconds,
+    changes: Family<Kind, Counter>,
+    gap: Family<Kind, Seconds>,
+    phases: Family<KindAndPhase, Seconds>,
     transitions: Family<Change, Counter>,
 }
 
-/// How long nobody took writes in one failover, in its parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// From the last sign of life of the old master to the decision.
-    pub noticing: Duration,
-    /// Waiting for the standby to apply what it had received.
-    pub catch_up: Duration,
-    /// Everything else: fencing, the term, opening, publishing.
-    pub other: Duration,
+/// How it came that another master is active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// This proxy decided so, because the old one was gone or an operator insisted.
+    Failover,
+    /// This proxy carried a switchover out.
+    Switchover,
+    /// It follows a decision of another proxy.
+    Followed,
+}
+
+impl EncodeLabelValue for ChangeKind {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        encoder.write_str(match self {
+            Self::Failover => "failover",
+            Self::Switchover => "switchover",
+            Self::Followed => "followed",
+        })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,8 +56,14 @@ struct Server {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Part {
-    part: &'static str,
+struct Kind {
+    kind: ChangeKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindAndPhase {
+    kind: ChangeKind,
+    phase: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,8 +74,6 @@ struct Change {
 
 impl FailoverMetrics {
     pub(super) fn register(registry: &mut Registry, servers: &[&str]) -> Self {
-        let failovers = Counter::default();
-        registry.register("failovers", "Failovers that were carried out", failovers.clone());
         let registry = registry.sub_registry_with_prefix("failover");
         let active = Family::<Server, Gauge>::default();
         let handle = |name: &&str| {
@@ -64,16 +81,33 @@ impl FailoverMetrics {
             ((*name).to_owned(), active.get_or_create_owned(&label))
         };
         let active_of = servers.iter().map(handle).collect();
-        let metrics = Self { active: active_of, failovers, ..Self::default() };
+        let metrics = Self { active: active_of, ..Self::default() };
         let this = metrics.clone();
         registry.register("term", "The term that is followed", this.term);
         registry.register("generation", "Generation of the routing table", this.generation);
         registry.register("active", "1 for the active master", active);
         registry.register_with_unit(
+            "active_since_timestamp",
+            "When the active master became active for this proxy, in Unix time; 0 while nobody is",
+            Unit::Seconds,
+            this.active_since,
+        );
+        for kind in [ChangeKind::Failover, ChangeKind::Switchover, ChangeKind::Followed] {
+            // There from the start, so that the first one is an increase.
+            drop(this.changes.get_or_create(&Kind { kind }));
+        }
+        registry.register("changes", "How often another master became active", this.changes);
+        registry.register_with_unit(
             "last_gap",
-            "How long nobody took writes in the last failover, in its parts",
+            "How long nobody took writes in the last change of this kind",
             Unit::Seconds,
             this.gap,
+        );
+        registry.register_with_unit(
+            "last_phase",
+            "What the last change took in each phase",
+            Unit::Seconds,
+            this.phases,
         );
         registry.register("transitions", "Changes of phase", this.transitions);
         metrics
@@ -86,12 +120,21 @@ impl FailoverMetrics {
         }
     }
 
-    /// Counts a failover and keeps the parts of its gap.
-    pub fn failed_over(&self, gap: Gap) {
-        self.failovers.inc();
-        let parts = [("noticing", gap.noticing), ("catch_up", gap.catch_up), ("other", gap.other)];
-        for (part, took) in parts {
-            self.gap.get_or_create(&Part { part }).set(took.as_secs_f64());
+    /// Notes since when somebody is active; `None` while nobody is.
+    pub fn set_active_since(&self, since: Option<SystemTime>) {
+        let since = since.and_then(|since| since.duration_since(UNIX_EPOCH).ok());
+        self.active_since.set(since.map_or(0.0, |since| since.as_secs_f64()));
+    }
+
+    /// Counts a change of the active master: nobody took writes for `gap`, and the machine went
+    /// through `phases`.
+    pub fn changed(&self, kind: ChangeKind, gap: Duration, phases: &[(&'static str, Duration)]) {
+        self.changes.get_or_create(&Kind { kind }).inc();
+        self.gap.get_or_create(&Kind { kind }).set(gap.as_secs_f64());
+        // Those of an earlier change are none of this one.
+        self.phases.clear();
+        for (phase, took) in phases {
+            self.phases.get_or_create(&KindAndPhase { kind, phase }).set(took.as_secs_f64());
         }
     }
 

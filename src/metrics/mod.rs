@@ -13,7 +13,7 @@ mod failover;
 mod monitor;
 mod session;
 
-pub use failover::{FailoverMetrics, Gap};
+pub use failover::{ChangeKind, FailoverMetrics};
 pub use monitor::{MonitorMetrics, ServerMetrics};
 pub use prometheus_client::registry::Registry;
 pub use session::SessionMetrics;
@@ -56,7 +56,7 @@ pub fn encode(registry: &Registry) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
@@ -78,11 +78,11 @@ mod tests {
         metrics.failover.generation.set(7);
         metrics.failover.set_active(Some("m2"));
         metrics.failover.transitioned("steady", "holding");
-        metrics.failover.failed_over(Gap {
-            noticing: Duration::from_millis(5),
-            catch_up: Duration::from_millis(10),
-            other: Duration::from_millis(15),
-        });
+        let since = SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_250);
+        metrics.failover.set_active_since(Some(since));
+        let (ms, failover) = (Duration::from_millis, ChangeKind::Failover);
+        metrics.failover.changed(failover, ms(25), &[("held", ms(90)), ("suspect", ms(5))]);
+        metrics.failover.changed(failover, ms(20), &[("suspect", ms(5)), ("promoting", ms(15))]);
         let samples = encode(&metrics.registry);
         let mut lines: Vec<&str> = samples
             .lines()
@@ -90,15 +90,18 @@ mod tests {
             .collect();
         lines.sort_unstable();
         insta::assert_snapshot!(lines.join("\n"), @r#"
+        tandem_failover_active_since_timestamp_seconds 1790000000.25
         tandem_failover_active{server="m1"} 0
         tandem_failover_active{server="m2"} 1
+        tandem_failover_changes_total{kind="failover"} 2
+        tandem_failover_changes_total{kind="followed"} 0
+        tandem_failover_changes_total{kind="switchover"} 0
         tandem_failover_generation 7
-        tandem_failover_last_gap_seconds{part="catch_up"} 0.01
-        tandem_failover_last_gap_seconds{part="noticing"} 0.005
-        tandem_failover_last_gap_seconds{part="other"} 0.015
+        tandem_failover_last_gap_seconds{kind="failover"} 0.02
+        tandem_failover_last_phase_seconds{kind="failover",phase="promoting"} 0.015
+        tandem_failover_last_phase_seconds{kind="failover",phase="suspect"} 0.005
         tandem_failover_term 5
         tandem_failover_transitions_total{from="steady",to="holding"} 1
-        tandem_failovers_total 1
         tandem_monitor_probe_duration_seconds_count{server="m1"} 2
         tandem_monitor_probe_duration_seconds_sum{server="m1"} 0.003
         tandem_monitor_probes_total{server="m1",outcome="alive"} 1
