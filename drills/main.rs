@@ -1,7 +1,8 @@
 //! Drills: real servers are hurt while clients write, and what it cost is printed.
 //!
 //! ```text
-//! cargo run --example drill -- [kill] [freeze] [stop] [both-down] [--runs N] [--async] [--durable]
+//! cargo run --example drill -- [kill] [freeze] [stop] [both-down] [switchover] [--runs N]
+//!     [--rate WRITES] [--async] [--durable]
 //! ```
 //!
 //! Tests say what must hold on any machine; a drill says how long it took on this one. It ends with
@@ -17,29 +18,37 @@ mod stage;
 mod stop;
 #[path = "../tests/support/mod.rs"]
 mod support;
+mod switchover;
+mod transfers;
 mod writers;
 
 use std::process::ExitCode;
 
 use stage::Kind;
 
-const USAGE: &str =
-    "usage: drill [kill] [freeze] [stop] [both-down] [--runs N] [--async] [--durable]";
+const USAGE: &str = "usage: drill [kill] [freeze] [stop] [both-down] [switchover] [--runs N] [--rate WRITES] [--async] [--durable]";
 
 /// What was asked for.
 struct Asked {
     drills: Vec<String>,
     runs: Option<u32>,
+    /// Writes a second, of all clients together.
+    rate: Option<u32>,
     kind: Kind,
 }
 
 fn asked() -> Option<Asked> {
-    let mut asked =
-        Asked { drills: Vec::new(), runs: None, kind: Kind { semi_sync: true, durable: false } };
+    let mut asked = Asked {
+        drills: Vec::new(),
+        runs: None,
+        rate: None,
+        kind: Kind { semi_sync: true, durable: false },
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
-            "kill" | "freeze" | "stop" | "both-down" => asked.drills.push(word),
+            "kill" | "freeze" | "stop" | "both-down" | "switchover" => asked.drills.push(word),
+            "--rate" => asked.rate = Some(words.next()?.parse().ok()?),
             "--runs" => asked.runs = Some(words.next()?.parse().ok()?),
             "--async" => asked.kind.semi_sync = false,
             "--durable" => asked.kind.durable = true,
@@ -47,7 +56,8 @@ fn asked() -> Option<Asked> {
         }
     }
     if asked.drills.is_empty() {
-        asked.drills = ["kill", "freeze", "stop", "both-down"].map(str::to_owned).to_vec();
+        asked.drills =
+            ["kill", "freeze", "stop", "both-down", "switchover"].map(str::to_owned).to_vec();
     }
     Some(asked)
 }
@@ -69,6 +79,9 @@ async fn main() -> ExitCode {
         sound &= match drill.as_str() {
             "kill" => kill::drill(asked.kind, asked.runs.unwrap_or(20)).await,
             "freeze" => freeze::drill(asked.kind, asked.runs.unwrap_or(5)).await,
+            "switchover" => {
+                switchover::drill(asked.kind, asked.runs.unwrap_or(100), asked.rate).await
+            }
             "stop" => stop::drill(asked.kind, asked.runs.unwrap_or(5)).await,
             _ => both_down::drill(asked.kind).await,
         };

@@ -27,7 +27,7 @@ impl Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for share in [0.0, 0.5, 0.9, 1.0] {
+        for share in [0.0, 0.5, 0.9, 0.99, 1.0] {
             write!(f, "{:>9.1}", self.at(share))?;
         }
         Ok(())
@@ -36,7 +36,7 @@ impl fmt::Display for Spread {
 
 /// The head of a table of spreads.
 pub(crate) fn head(what: &str) {
-    println!("\n{what:<44}{:>9}{:>9}{:>9}{:>9}", "min", "median", "p90", "max");
+    println!("\n{what:<44}{:>9}{:>9}{:>9}{:>9}{:>9}", "min", "median", "p90", "p99", "max");
 }
 
 /// A line of it.

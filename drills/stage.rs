@@ -90,6 +90,19 @@ impl Stage {
         move |key| (key % 2 == 1) == (index == 0)
     }
 
+    /// A connection to the console.
+    pub(crate) async fn console(&self) -> mysql_async::Conn {
+        let Some(tandem::topology::ServerAddress::Tcp { host, port }) = self.stack.app.console()
+        else {
+            panic!("a console on TCP")
+        };
+        let opts = mysql_async::OptsBuilder::default()
+            .ip_or_hostname(host.clone())
+            .tcp_port(*port)
+            .user(Some("admin"));
+        mysql_async::Conn::new(opts).await.expect("the console's login")
+    }
+
     /// A table for the next run.
     pub(crate) async fn table(&mut self) -> String {
         self.tables += 1;

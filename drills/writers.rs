@@ -37,6 +37,12 @@ pub(crate) struct Writers {
 impl Writers {
     /// Connects them all and lets them write into `table`, autocommit.
     pub(crate) fn start(opts: &Opts, table: &str) -> Self {
+        Self::start_paced(opts, table, None)
+    }
+
+    /// The same, at `rate` writes a second of all together.
+    pub(crate) fn start_paced(opts: &Opts, table: &str, rate: Option<u32>) -> Self {
+        let pace = rate.map(|rate| Duration::from_secs(u64::from(WRITERS)) / rate.max(1));
         let (tell, told) = mpsc::unbounded_channel();
         let enough = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
@@ -47,6 +53,7 @@ impl Writers {
                 writer,
                 Arc::clone(&enough),
                 tell.clone(),
+                pace,
             ));
         }
         Self { told, writes: Vec::new(), enough, tasks }
@@ -98,10 +105,19 @@ async fn write(
     writer: u32,
     enough: Arc<AtomicBool>,
     tell: mpsc::UnboundedSender<Write>,
+    pace: Option<Duration>,
 ) {
+    // One after the other, not all at once.
+    let mut turns = pace.map(|pace| {
+        let first = tokio::time::Instant::now() + pace * writer / WRITERS;
+        tokio::time::interval_at(first, pace)
+    });
     let mut connection = None;
     let mut number = 0;
     while !enough.load(Ordering::Relaxed) {
+        if let Some(turns) = &mut turns {
+            turns.tick().await;
+        }
         number += 1;
         let began = Instant::now();
         let outcome = insert(&opts, &mut connection, &table, writer, number).await;
