@@ -7,7 +7,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::topology::{Identity, ServerId, Servers, Term};
 
@@ -38,6 +38,9 @@ pub struct RoutingTable {
     /// The master on which sessions may still finish what they have open there, while nobody takes
     /// anything new: a switchover is about to leave it. Whoever has nothing open waits.
     pub draining: Option<ServerId>,
+    /// How long every write waits before it is sent, so that the standby gets close. `None`: not at
+    /// all.
+    pub pace: Option<Duration>,
     /// What clients are greeted with. `None` until a master has been seen.
     pub identity: Option<Arc<Identity>>,
     /// The configured servers.
@@ -73,6 +76,7 @@ impl RoutingTable {
             term: Term::default(),
             writer: Writer::Held { since: now, reason: "Tandem has just started".into() },
             draining: None,
+            pace: None,
             identity: None,
             servers,
         }

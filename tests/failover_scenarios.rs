@@ -241,7 +241,13 @@ impl Stage {
                     match &table.writer {
                         Writer::Active(server) => {
                             let name = self.servers.name(*server);
-                            writeln!(out, "    table {generation} (term {term}): {name} is active")
+                            let pace = table.pace.map_or_else(String::new, |pace| {
+                                format!("; every write waits {}", humantime::format_duration(pace))
+                            });
+                            writeln!(
+                                out,
+                                "    table {generation} (term {term}): {name} is active{pace}"
+                            )
                         }
                         Writer::Held { reason, .. } => {
                             let held = match table.draining {

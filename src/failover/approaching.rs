@@ -8,12 +8,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::action::{Order, OrderId, OrderResult};
+use super::action::{Order, OrderFailure, OrderId, OrderResult};
 use super::context::Context;
 use super::draining::Draining;
 use super::phase::{Input, Phase};
 use super::policy::ORDER_PATIENCE;
 use super::switchover::{Switchover, preflight};
+
+/// After this long it is seen whether the standby gets closer.
+const ROUND: Duration = Duration::from_millis(500);
+/// How long writers are made to wait for each write: at first, and at most.
+const PACE_FIRST: Duration = Duration::from_millis(2);
+const PACE_MOST: Duration = Duration::from_millis(64);
 
 /// A standby that executes what it has received within this is close.
 const CLOSE: Duration = Duration::from_millis(30);
@@ -22,6 +28,8 @@ const CLOSE: Duration = Duration::from_millis(30);
 pub(super) struct Approaching {
     switchover: Switchover,
     step: Step,
+    /// How long the last round took.
+    last_round: Option<Duration>,
     /// The standby must be close by then.
     close_by: Instant,
     pub(super) until: Instant,
@@ -45,7 +53,13 @@ impl Approaching {
         let claim = cx.run(Order::Claim { server: switchover.from });
         let until = cx.now + ORDER_PATIENCE;
         let close_by = cx.now + cx.policy.catch_up;
-        Phase::Approaching(Self { switchover, step: Step::Claiming(claim), close_by, until })
+        Phase::Approaching(Self {
+            switchover,
+            step: Step::Claiming(claim),
+            last_round: None,
+            close_by,
+            until,
+        })
     }
 
     pub(super) fn handle(self, cx: &mut Context, input: Input<'_>) -> Phase {
@@ -95,26 +109,56 @@ impl Approaching {
     }
 
     fn round(mut self, cx: &mut Context) -> Phase {
-        let timeout = self.close_by.saturating_duration_since(cx.now);
+        let timeout = self.close_by.saturating_duration_since(cx.now).min(ROUND);
         let order = cx.run(Order::CatchUp { server: self.switchover.to, timeout });
         self.step = Step::CatchingUp { order, began: cx.now };
-        self.until = self.close_by + ORDER_PATIENCE;
+        self.until = cx.now + timeout + ORDER_PATIENCE;
         Phase::Approaching(self)
     }
 
-    fn caught_up(self, cx: &mut Context, began: Instant, result: &OrderResult) -> Phase {
-        if let OrderResult::Failed(failure) = result {
-            let reason = format!("{} does not catch up: {failure}", cx.name(self.switchover.to));
-            return self.switchover.give_up(cx, &reason);
+    fn caught_up(mut self, cx: &mut Context, began: Instant, result: &OrderResult) -> Phase {
+        match result {
+            // Some are left: not close yet.
+            OrderResult::Failed(OrderFailure::TimedOut(_)) => {}
+            OrderResult::Failed(failure) => {
+                let to = cx.name(self.switchover.to);
+                let reason = format!("{to} does not catch up: {failure}");
+                return self.switchover.give_up(cx, &reason);
+            }
+            _ if cx.now.duration_since(began) <= CLOSE => {
+                return Draining::enter(cx, self.switchover);
+            }
+            _ => {}
         }
-        if cx.now.duration_since(began) <= CLOSE {
-            return Draining::enter(cx, self.switchover);
-        }
+        let took = cx.now.duration_since(began);
         if cx.now >= self.close_by {
             let reason = self.too_far(cx);
             return self.switchover.give_up(cx, &reason);
         }
+        self.slow_down(cx, took);
         self.round(cx)
+    }
+
+    /// A round that was not much shorter than the one before shows that the active master writes
+    /// nearly as fast as the standby applies: its writers are slowed down, twice as much each time.
+    fn slow_down(&mut self, cx: &mut Context, took: Duration) {
+        if self.last_round.replace(took).is_some_and(|last| took < last / 2) {
+            return;
+        }
+        let pace = cx.pace.map_or(PACE_FIRST, |pace| (pace * 2).min(PACE_MOST));
+        if cx.pace.replace(pace) != Some(pace) {
+            let (from, to) = (self.switchover.from, self.switchover.to);
+            cx.because(
+                format!(
+                    "{} needs {} for what it has received; every write on {} waits {}",
+                    cx.name(to),
+                    humantime::format_duration(took),
+                    cx.name(from),
+                    humantime::format_duration(pace)
+                ),
+                Some(to),
+            );
+        }
     }
 
     fn too_far(&self, cx: &Context) -> String {

@@ -42,6 +42,8 @@ pub(super) struct Context {
     pub(super) setback: Option<Setback>,
     /// When the active master last changed, other than at the start.
     pub(super) last_failover: Option<Instant>,
+    /// How long writes are to wait, from the next table on.
+    pub(super) pace: Option<Duration>,
     /// An operator wants nobody to take writes.
     pub(super) paused: bool,
     /// The term that a switchover of ours wrote: no failover, which would forbid the next one.
@@ -98,6 +100,7 @@ impl Context {
             half_done: None,
             setback: None,
             last_failover: None,
+            pace: None,
             paused: false,
             planned: None,
             switchover_failed: None,
@@ -362,6 +365,7 @@ impl Context {
         let identity = self.identity(&writer);
         let same = self.table.writer == writer
             && self.table.draining == draining
+            && self.table.pace == self.pace
             && self.table.term == self.term()
             && self.table.identity == identity;
         if same {
@@ -372,6 +376,7 @@ impl Context {
             term: self.term(),
             writer,
             draining,
+            pace: self.pace,
             identity,
             servers: self.servers.clone(),
         };

@@ -25,6 +25,8 @@ impl Draining {
     pub(super) fn enter(cx: &mut Context, mut switchover: Switchover) -> Phase {
         let (from, to) = (switchover.from, switchover.to);
         let reason = format!("switching over from {} to {}", cx.name(from), cx.name(to));
+        // Whoever is held need not wait once more afterwards.
+        cx.pace = None;
         cx.drain(from, &reason);
         cx.because(format!("{} is close behind {}", cx.name(to), cx.name(from)), Some(to));
         switchover.held_since = Some(cx.now);

@@ -96,6 +96,7 @@ impl Switchover {
     }
 
     fn tell_undone(&self, cx: &mut Context, reason: &str) {
+        cx.pace = None;
         let (from, to) = (cx.name(self.from), cx.name(self.to));
         let reason = match self.held_since {
             None => format!("no switchover from {from} to {to}: {reason}"),

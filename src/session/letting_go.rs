@@ -33,6 +33,7 @@ impl Relay {
     pub(super) fn take_in(&mut self, table: &RoutingTable) {
         let here = self.backend.as_ref().map(|backend| backend.server);
         self.generation = table.generation;
+        self.pace = table.pace;
         self.unsettled = here.is_none() || table.active() != here;
     }
 

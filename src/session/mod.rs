@@ -43,6 +43,7 @@ mod letting_go;
 mod login;
 mod loss;
 mod migration;
+mod pacing;
 mod passwords;
 mod plugin;
 mod prepared;

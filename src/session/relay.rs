@@ -54,6 +54,8 @@ pub(super) struct Relay {
     pub(super) generation: u64,
     /// That table does not name the server where the session is: the next command looks again.
     pub(super) unsettled: bool,
+    /// How long a statement that may begin to write waits, by that table.
+    pub(super) pace: Option<Duration>,
     /// How many logins to masters there were.
     pub(super) logins: u64,
     /// Its last server closed the connection, perhaps on purpose.
@@ -154,6 +156,7 @@ impl Relay {
 
     /// Carries a command that is kept until it is answered.
     async fn carry_whole(&mut self) -> Result<(), SessionEnd> {
+        let mut paced = false;
         loop {
             if self.lost_transaction.is_some() {
                 if self.closed.is_some() {
@@ -168,6 +171,10 @@ impl Relay {
             }
             if self.backend.is_none() && self.current.command == Command::StmtClose {
                 return self.answer_unknown_statement().await; // whoever knew it is gone
+            }
+            if let Some(pace) = self.pace.filter(|_| !paced) {
+                self.keep_pace(pace).await?;
+                paced = true;
             }
             if self.backend.is_none()
                 || self.unsettled

@@ -104,6 +104,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         state: SessionState::default(),
         tracking: None,
         generation: 0,
+        pace: None,
         unsettled: false,
         logins: 0,
         closed: None,

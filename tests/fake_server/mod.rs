@@ -87,6 +87,7 @@ impl Stage {
             term: Term(1),
             writer: Writer::Active(ServerId(0)),
             draining: None,
+            pace: None,
             identity: Some(Arc::new(Identity {
                 flavor: Flavor::MariaDb,
                 version: "5.5.5-10.11.19-MariaDB".into(),
