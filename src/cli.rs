@@ -23,6 +23,41 @@ pub enum Command {
         /// As for [`Command::Run`].
         config: Option<PathBuf>,
     },
+    /// Ask a running proxy.
+    Ask {
+        /// As for [`Command::Run`]; of the file the section `[admin]` counts.
+        config: Option<PathBuf>,
+        /// What.
+        errand: Errand,
+    },
+}
+
+/// What a running proxy is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// How things are.
+    Status,
+    /// What happened.
+    Events {
+        /// Go on with what happens from now on.
+        follow: bool,
+        /// At most so many of the last ones.
+        count: usize,
+    },
+    /// Make this master active, without an error at any client.
+    Switchover {
+        /// Its name.
+        to: String,
+        /// Break off sessions that do not let go.
+        force: bool,
+    },
+    /// Make this master active although the present one may be gone.
+    Failover {
+        /// Its name.
+        to: String,
+        /// Whatever speaks against it.
+        force: bool,
+    },
 }
 
 /// How the demo runs.
@@ -54,13 +89,17 @@ Configuration:
 
 Exit status:
   0  done
-  1  failed, with the reason on standard error
-  2  the command line was not understood
+  1  failed, with the reason on standard error; status: no master is active; switchover, failover:
+     refused
+  2  the command line was not understood, or there is no proxy that could be asked
 
 Examples:
   tandem demo                     see a failover, without any set-up
   tandem config -c proxy.toml     check a file, and see what is in effect
-  tandem -c /etc/tandem/proxy.toml";
+  tandem -c /etc/tandem/proxy.toml
+  tandem status                   who is active, and how the pair is
+  tandem switchover m2            make m2 active; clients notice a pause
+  tandem events --follow          what happens, as it happens";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -100,6 +139,53 @@ enum Word {
     /// Reads the configuration as `run` would, and reports every mistake in it at once.
     #[command(verbatim_doc_comment)]
     Config(ConfigFile),
+    /// Ask a running proxy who is active, and how the pair is
+    ///
+    /// Exit status 0: a master is active. 1: nobody is, and the output says why. 2: no proxy could be
+    /// asked. Like the commands below, it asks over the console: its address, user and password are
+    /// [admin] of the configuration (TANDEM_ADMIN__CONSOLE, TANDEM_ADMIN__PASSWORD_FILE, …).
+    #[command(verbatim_doc_comment)]
+    Status(ConfigFile),
+    /// Have a running proxy make another master active, without an error at any client
+    ///
+    /// Ends when it is done, with what it cost, or with the reason why everything is as it was. Leaving
+    /// earlier (Ctrl-C) takes nothing back. Exit status 0: done. 1: refused. 2: no proxy could be asked.
+    #[command(verbatim_doc_comment)]
+    Switchover(Move),
+    /// Have a running proxy make another master active although the present one may be gone
+    ///
+    /// For when Tandem does not decide by itself (failover.automatic = false), or holds and says why.
+    /// Exit status as for switchover.
+    #[command(verbatim_doc_comment)]
+    Failover(Move),
+    /// Show what a running proxy decided: each failover as a timeline
+    ///
+    /// Times are UTC. Those with a plus count from the first event of a group.
+    #[command(verbatim_doc_comment)]
+    Events(EventsOptions),
+}
+
+#[derive(Args, Debug)]
+struct Move {
+    /// The master that is to become active, as proxy.toml names it
+    name: String,
+    /// Whatever speaks against it; sessions that do not let go of the old master are broken off
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+#[derive(Args, Debug)]
+struct EventsOptions {
+    /// Go on with what happens, until Ctrl-C; a proxy that is restarted is waited for
+    #[arg(short, long)]
+    follow: bool,
+    /// Show the last N
+    #[arg(short = 'n', long = "count", value_name = "N", default_value_t = 50)]
+    count: usize,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 #[derive(Args, Debug)]
@@ -122,7 +208,23 @@ impl From<Arguments> for Command {
             Word::Run(file) => Self::Run { config: file.config },
             Word::Demo(options) => Self::Demo(options),
             Word::Config(file) => Self::Config { config: file.config },
+            Word::Status(file) => Self::ask(file, Errand::Status),
+            Word::Switchover(Move { name: to, force, file }) => {
+                Self::ask(file, Errand::Switchover { to, force })
+            }
+            Word::Failover(Move { name: to, force, file }) => {
+                Self::ask(file, Errand::Failover { to, force })
+            }
+            Word::Events(EventsOptions { follow, count, file }) => {
+                Self::ask(file, Errand::Events { follow, count })
+            }
         }
+    }
+}
+
+impl Command {
+    fn ask(file: ConfigFile, errand: Errand) -> Self {
+        Self::Ask { config: file.config, errand }
     }
 }
 
@@ -138,6 +240,7 @@ mod tests {
     fn a_line_becomes_a_command() {
         let file = || Some(PathBuf::from("p.toml"));
         let demo = DemoOptions { stay: true, plain: false };
+        let ask = |errand| Command::Ask { config: None, errand };
         for (line, command) in [
             ("tandem", Command::Run { config: None }),
             ("tandem -c p.toml", Command::Run { config: file() }),
@@ -146,6 +249,13 @@ mod tests {
             ("tandem config -c p.toml", Command::Config { config: file() }),
             ("tandem demo --stay", Command::Demo(demo)),
             ("tandem demo", Command::Demo(DemoOptions::default())),
+            ("tandem status", Command::Ask { config: None, errand: Errand::Status }),
+            ("tandem status -c p.toml", Command::Ask { config: file(), errand: Errand::Status }),
+            ("tandem switchover m2", ask(Errand::Switchover { to: "m2".into(), force: false })),
+            ("tandem failover --force m2", ask(Errand::Failover { to: "m2".into(), force: true })),
+            ("tandem events", ask(Errand::Events { follow: false, count: 50 })),
+            ("tandem events -f -n 5", ask(Errand::Events { follow: true, count: 5 })),
+            ("tandem events --follow", ask(Errand::Events { follow: true, count: 50 })),
         ] {
             assert_eq!(parsed(line).expect(line), command);
         }
@@ -153,7 +263,15 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused() {
-        for line in ["tandem switchover m2", "tandem -x", "tandem -c", "tandem -c a.toml demo"] {
+        for line in [
+            "tandem setup",
+            "tandem switchover",
+            "tandem switchover m2 m1",
+            "tandem events -n many",
+            "tandem -x",
+            "tandem -c",
+            "tandem -c a.toml demo",
+        ] {
             let error = parsed(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }

@@ -26,6 +26,7 @@
 //! | 7 | [`app`] | the whole proxy, wired together |
 //! | 7 | [`cli`] | the command line, as data |
 //! | 8 | [`demo`] | a failover of real servers, shown and accounted for |
+//! | 8 | [`operator`] | the commands that ask a running proxy |
 
 pub mod app;
 pub mod cli;
@@ -39,6 +40,7 @@ pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod monitor;
+pub mod operator;
 pub mod pair;
 pub mod routing;
 pub mod sandbox;

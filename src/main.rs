@@ -8,6 +8,7 @@ use tandem::cli::{self, Command};
 use tandem::config;
 use tandem::demo;
 use tandem::logging;
+use tandem::operator;
 
 fn main() -> ExitCode {
     match run(cli::parse()) {
@@ -31,6 +32,16 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", config::render(&config));
         }
         Command::Demo(options) => return Ok(demo::run(options)?),
+        Command::Ask { config, errand } => {
+            let file = config.as_deref().map(Path::new);
+            return Ok(match config::load_admin(file, std::env::vars_os()) {
+                Ok(admin) => operator::run(&errand, &admin),
+                Err(errors) => {
+                    eprintln!("tandem: {errors}");
+                    ExitCode::from(operator::UNANSWERED)
+                }
+            });
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -194,6 +194,7 @@ impl Plane {
                 topology: self.handles.topology.clone(),
                 metrics: Arc::clone(&self.handles.metrics),
                 logins: self.handles.sessions.standby_logins(),
+                journal: Arc::clone(&self.handles.journal),
             };
             self.tasks.spawn(async move {
                 if let Err(error) = serve_http(listener, handles).await {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::file::{self, File};
 use super::keys::{self, Form, Key};
 use super::read::Reader;
-use super::{Config, ConfigError, ConfigErrors, Place, check};
+use super::{Admin, Config, ConfigError, ConfigErrors, Place, check};
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "proxy.toml";
@@ -48,6 +48,36 @@ pub fn load(
             Err(ConfigErrors(problems))
         }
     }
+}
+
+/// Reads `[admin]` alone, from the same places: what is needed to ask a running proxy. Whoever asks need
+/// not be able to read the secrets of the other sections, and what is wrong there is not his business.
+///
+/// # Errors
+/// Every mistake in the section, and whatever keeps the file from being read at all.
+pub fn load_admin(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Admin, ConfigErrors> {
+    let path = file.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+    let file = File::read(path, file.is_some()).map_err(|error| ConfigErrors(vec![error]))?;
+    let ours =
+        |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("TANDEM_ADMIN_"));
+    let (variables, mut problems) =
+        variables(environment.into_iter().filter(|(name, _)| ours(name)));
+    let merged = Merged::new(file, variables).map_err(|error| ConfigErrors(vec![error]))?;
+    if let Some(file) = &merged.file {
+        let of_section = |error: &ConfigError| matches!(error, ConfigError::UnknownKey { key, .. } if key.starts_with("admin."));
+        problems.extend(file.check_keys().into_iter().filter(of_section));
+    }
+    let mut reader = Reader::new(&merged);
+    let admin = reader.admin(Admin::default());
+    problems.extend(reader.into_problems());
+    if problems.is_empty() {
+        return Ok(admin);
+    }
+    problems.sort_by_key(ConfigError::place);
+    Err(ConfigErrors(problems))
 }
 
 /// Both layers.

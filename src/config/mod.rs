@@ -26,7 +26,7 @@ mod secret;
 mod sections;
 
 pub use error::{ConfigError, ConfigErrors};
-pub use load::{DEFAULT_FILE, load};
+pub use load::{DEFAULT_FILE, load, load_admin};
 pub use place::{Origins, Place};
 pub use render::{Setting, render, settings};
 pub use secret::Secret;

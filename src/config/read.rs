@@ -151,7 +151,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn admin(&mut self, default: Admin) -> Admin {
+    /// `[admin]`
+    pub(super) fn admin(&mut self, default: Admin) -> Admin {
         Admin {
             console: self.read("admin.console", default.console, address_or_off),
             http: self.read("admin.http", default.http, address_or_off),

@@ -454,3 +454,25 @@ fn networks_are_read_as_people_write_them() {
     let wrong = format!("{PAIR}[proxy_protocol]\naccept_from = [\"10.0.0.0/99\"]\n");
     assert!(errors(&wrong, &[]).contains("networks such as"), "{}", errors(&wrong, &[]));
 }
+
+#[test]
+fn whoever_asks_a_proxy_needs_its_admin_section_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("proxy.toml");
+    let text = "nonsense = 1\n[monitor]\npassword_file = \"/nonexistent/secret\"\n\
+                [admin]\nconsole = \"0.0.0.0:7032\"\npassword = \"hush\"\n";
+    fs::write(&path, text).unwrap();
+    let environment = [("TANDEM_ADMIN__USER", "root"), ("TANDEM_MONITOR__FALL", "none")];
+    let admin = load_admin(Some(&path), variables(&environment)).unwrap();
+    assert_eq!((admin.user.as_str(), admin.password.reveal()), ("root", "hush"));
+    assert_eq!(admin.console, Some("0.0.0.0:7032".parse().unwrap()));
+    fs::write(&path, "[admin]\nconsle = \"off\"\nhttp = 5\n").unwrap();
+    let errors = load_admin(Some(&path), variables(&[("TANDEM_ADMIN__USR", "x")])).unwrap_err();
+    let errors = errors.to_string().replace(&format!("{}/", directory.path().display()), "");
+    insta::assert_snapshot!(errors, @r#"
+    proxy.toml:2: unknown key `admin.consle`; did you mean `admin.console`?
+    proxy.toml:3: `admin.http` must be an address, "host:port" or "unix:/path", or "off", not 5
+    TANDEM_ADMIN__USR: unknown key `TANDEM_ADMIN__USR`; did you mean `TANDEM_ADMIN__USER`?
+    "#);
+    assert!(load_admin(Some("/nonexistent/proxy.toml".as_ref()), []).is_err());
+}

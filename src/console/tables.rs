@@ -1,11 +1,11 @@
 //! What is shown, as rows of texts.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::SessionRow;
 use super::statement::Spelling;
 use crate::config::Setting;
-use crate::coordinator::JournalRow;
+use crate::coordinator::{JournalRow, ToldEvent};
 use crate::failover::Status;
 use crate::routing::{RoutingTable, Writer};
 use crate::session::StandbyLogin;
@@ -244,29 +244,23 @@ pub(super) fn events(
 ) -> Table {
     let mut table =
         Table::new(&["Number", "Time", "Milliseconds", "From", "To", "Server", "Reason"]);
-    let before = std::iter::once(None).chain(events.iter().map(Some));
-    let rows = before.zip(events).filter(|(_, event)| event.number > after);
-    table.rows = rows.map(|(before, event)| event_row(before, event, servers)).collect();
-    let surplus = limit.map_or(0, |limit| table.rows.len().saturating_sub(limit));
-    table.rows.drain(..surplus);
+    let rows = events.iter().filter(|event| event.number > after);
+    let skipped = limit.map_or(0, |limit| rows.clone().count().saturating_sub(limit));
+    table.rows = rows.skip(skipped).map(|event| event_row(event.told(servers))).collect();
     table
 }
 
-fn event_row(
-    before: Option<&JournalRow>,
-    event: &JournalRow,
-    servers: &Servers,
-) -> Vec<Option<String>> {
-    let transition = &event.transition;
-    let pause = before.map(|before| event.since_start.saturating_sub(before.since_start));
+fn event_row(event: ToldEvent) -> Vec<Option<String>> {
+    // As servers show a `DATETIME(3)`.
+    let time = event.time.replace('T', " ").trim_end_matches('Z').to_owned();
     vec![
         Some(event.number.to_string()),
-        Some(utc(event.at)),
-        pause.map(|pause| format!("{:.1}", pause.as_secs_f64() * 1000.0)),
-        Some(transition.from.to_owned()),
-        Some(transition.to.to_owned()),
-        transition.server.map(|server| servers.name(server).to_owned()),
-        Some(transition.reason.clone()),
+        Some(time),
+        event.milliseconds.map(|pause| format!("{pause:.1}")),
+        Some(event.from.to_owned()),
+        Some(event.to.to_owned()),
+        event.server,
+        Some(event.reason),
     ]
 }
 
@@ -312,12 +306,6 @@ pub(super) fn result(done: String) -> Table {
     let mut table = Table::new(&["Result"]);
     table.rows.push(vec![Some(done)]);
     table
-}
-
-/// As servers show a `DATETIME(3)`.
-fn utc(at: SystemTime) -> String {
-    let text = humantime::format_rfc3339_millis(at).to_string();
-    text.replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
 fn yes_no(yes: bool) -> String {

@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tracing::{error, info, warn};
 
 use super::journal::{Journal, JournalRow};
@@ -30,29 +29,17 @@ const RETRY: Duration = Duration::from_secs(10);
 pub struct EventFile {
     path: Arc<PathBuf>,
     servers: Servers,
-    /// The number of the last row that was written, and when it happened.
+    /// The number of the last row that was written.
     written: u64,
-    last: Option<Duration>,
     failing: bool,
     file: Option<File>,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    number: u64,
-    time: String,
-    milliseconds: Option<f64>,
-    from: &'a str,
-    to: &'a str,
-    server: Option<&'a str>,
-    reason: &'a str,
 }
 
 impl EventFile {
     /// The file at `path`, which is made if there is none; what is in it stays.
     #[must_use]
     pub fn new(path: PathBuf, servers: Servers) -> Self {
-        Self { path: Arc::new(path), servers, written: 0, last: None, failing: false, file: None }
+        Self { path: Arc::new(path), servers, written: 0, failing: false, file: None }
     }
 
     /// Writes down what `journal` has and gets. Never ends.
@@ -95,7 +82,6 @@ impl EventFile {
                     info!(%path, "events are written again");
                 }
                 self.written = last.number;
-                self.last = Some(last.since_start);
             }
             Err(error) if !self.failing => {
                 self.failing = true;
@@ -106,26 +92,9 @@ impl EventFile {
     }
 
     fn lines(&self, rows: &[JournalRow]) -> String {
-        let mut text = String::new();
-        let mut before = self.last;
-        for row in rows {
-            let pause = before.map(|before| row.since_start.saturating_sub(before));
-            let transition = &row.transition;
-            let line = Line {
-                number: row.number,
-                time: humantime::format_rfc3339_millis(row.at).to_string(),
-                milliseconds: pause.map(|pause| (pause.as_micros() as f64 / 100.0).round() / 10.0),
-                from: transition.from,
-                to: transition.to,
-                server: transition.server.map(|server| self.servers.name(server)),
-                reason: &transition.reason,
-            };
-            // Texts and numbers cannot fail to become JSON.
-            text.push_str(&serde_json::to_string(&line).unwrap_or_default());
-            text.push('\n');
-            before = Some(row.since_start);
-        }
-        text
+        // Texts and numbers cannot fail to become JSON.
+        let line = |row: &JournalRow| serde_json::to_string(&row.told(&self.servers));
+        rows.iter().flat_map(line).map(|line| line + "\n").collect()
     }
 }
 

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::failover::Transition;
+use crate::topology::Servers;
 
 /// One transition and its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +19,47 @@ pub struct JournalRow {
     pub at: SystemTime,
     /// Since the journal began, by the clock that never jumps: differences are durations.
     pub since_start: Duration,
+    /// Since the row before this one, also if that is no longer kept; `None` for the first.
+    pub pause: Option<Duration>,
     /// What happened.
     pub transition: Transition,
+}
+
+/// A row as it is told to others, names and all.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ToldEvent {
+    /// See [`JournalRow::number`].
+    pub number: u64,
+    /// By the clock on the wall: RFC 3339, UTC, to the millisecond.
+    pub time: String,
+    /// Since the row before, to a tenth.
+    pub milliseconds: Option<f64>,
+    /// The phase that was left.
+    pub from: &'static str,
+    /// The phase that was entered.
+    pub to: &'static str,
+    /// The server it is about, if it is about one.
+    pub server: Option<String>,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+impl JournalRow {
+    /// The row for others.
+    #[must_use]
+    pub fn told(&self, servers: &Servers) -> ToldEvent {
+        let Transition { from, to, reason, server } = &self.transition;
+        let tenths = |pause: Duration| (pause.as_micros() as f64 / 100.0).round() / 10.0;
+        ToldEvent {
+            number: self.number,
+            time: humantime::format_rfc3339_millis(self.at).to_string(),
+            milliseconds: self.pause.map(tenths),
+            from,
+            to,
+            server: server.map(|server| servers.name(server).to_owned()),
+            reason: reason.clone(),
+        }
+    }
 }
 
 /// The last transitions: written by the coordinator, read by whoever shows them.
@@ -34,6 +75,7 @@ pub struct Journal {
 struct Pages {
     rows: VecDeque<JournalRow>,
     written: u64,
+    last: Option<Duration>,
 }
 
 impl Journal {
@@ -46,11 +88,14 @@ impl Journal {
     /// Writes a row; the oldest one goes when there is no room.
     pub fn record(&self, now: Instant, at: SystemTime, transition: Transition) {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let since_start = now.saturating_duration_since(self.began);
+        let last = pages.last.replace(since_start);
         pages.written += 1;
         let row = JournalRow {
             number: pages.written,
             at,
-            since_start: now.saturating_duration_since(self.began),
+            since_start,
+            pause: last.map(|last| since_start.saturating_sub(last)),
             transition,
         };
         pages.rows.push_back(row);
@@ -92,5 +137,6 @@ mod tests {
             rows.iter().map(|row| (row.number, row.since_start.as_millis())).collect();
         assert_eq!(seen, [(2, 5), (3, 9)]);
         assert_eq!(journal.rows_after(2).len(), 1);
+        assert_eq!(rows[0].pause, Some(Duration::from_millis(4)), "although the first is gone");
     }
 }

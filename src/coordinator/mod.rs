@@ -34,5 +34,5 @@ mod warm;
 pub use driver::{Asked, Coordinator, Decide, Inputs, Outputs};
 pub use event_file::EventFile;
 pub use executor::{Executor, SqlExecutor, Surroundings};
-pub use journal::{Journal, JournalRow};
+pub use journal::{Journal, JournalRow, ToldEvent};
 pub use warm::WarmConnections;

@@ -30,6 +30,7 @@ use axum::routing::get;
 use axum::serve::Listener;
 use tokio::sync::watch;
 
+use crate::coordinator::Journal;
 use crate::metrics::{self, Metrics};
 use crate::routing::{RoutingTable, Writer};
 use crate::session::StandbyLogin;
@@ -51,14 +52,23 @@ pub struct Handles {
     pub metrics: Arc<Metrics>,
     /// How the users fare on the standby masters.
     pub logins: watch::Receiver<Arc<[StandbyLogin]>>,
+    /// What happened.
+    pub journal: Arc<Journal>,
 }
+
+/// So many of the last events are told.
+const EVENTS: usize = 20;
 
 impl Handles {
     fn status(&self) -> Status {
         let routing = self.routing.borrow().clone();
         let topology = self.topology.borrow().clone();
         let logins = self.logins.borrow().clone();
-        Status::of(&routing, &topology, &logins, Instant::now())
+        let mut status = Status::of(&routing, &topology, &logins, Instant::now());
+        let rows = self.journal.rows_after(0);
+        let last = rows.len().saturating_sub(EVENTS);
+        status.events = rows[last..].iter().map(|row| row.told(&routing.servers)).collect();
+        status
     }
 }
 

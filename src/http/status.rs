@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::coordinator::ToldEvent;
 use crate::routing::{RoutingTable, Writer};
 use crate::session::StandbyLogin;
 use crate::topology::{Channel, Role, Server, TermStore, Topology};
@@ -26,6 +27,8 @@ pub struct Status {
     /// Users of the active master that a standby does not let in: their sessions would not outlive a
     /// failover to it.
     pub refused_logins: Vec<RefusedLogin>,
+    /// The last events, oldest first.
+    pub events: Vec<ToldEvent>,
 }
 
 /// A user that a standby refuses.
@@ -137,7 +140,7 @@ pub struct ChannelStatus {
 }
 
 impl Status {
-    /// The document at `now`.
+    /// The document at `now`, without the events.
     #[must_use]
     pub fn of(
         routing: &RoutingTable,
@@ -172,6 +175,7 @@ impl Status {
                 .map(|server| ServerStatus::of(server, routing, topology, now))
                 .collect(),
             refused_logins: logins.iter().filter_map(refused).collect(),
+            events: Vec::new(),
         }
     }
 }

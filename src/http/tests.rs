@@ -1,12 +1,13 @@
 //! What each path answers, over real connections.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::failover::Transition;
 use crate::topology::Term;
 use crate::topology::fixture::{self, M1, M2};
 
@@ -62,6 +63,12 @@ async fn each_path_answers_from_the_latest_data() {
     let (_topology_sender, topology) = watch::channel(Arc::new(fixture::healthy(now)));
     let metrics = Arc::new(Metrics::new(["m1", "m2"]));
     metrics.session.commands.inc_by(42);
+    let journal = Arc::new(Journal::new(100, now));
+    for number in 1..=25 {
+        let reason = format!("event {number}");
+        let transition = Transition { from: "steady", to: "suspect", reason, server: Some(M1) };
+        journal.record(now, SystemTime::UNIX_EPOCH, transition);
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -70,7 +77,7 @@ async fn each_path_answers_from_the_latest_data() {
     };
     let server = tokio::spawn(serve(
         listener,
-        Handles { routing, topology, metrics, logins: watch::channel(Arc::default()).1 },
+        Handles { routing, topology, metrics, logins: watch::channel(Arc::default()).1, journal },
         shutdown,
     ));
 
@@ -93,6 +100,9 @@ async fn each_path_answers_from_the_latest_data() {
     assert!(headers.contains("cache-control: no-store"), "{headers}");
     let document: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(document["active"], "m1");
+    let events = document["events"].as_array().unwrap();
+    assert_eq!((events.len(), &events[19]["number"]), (20, &25.into()));
+    assert_eq!((&events[19]["reason"], &events[19]["server"]), (&"event 25".into(), &"m1".into()));
 
     let (_, headers, body) = get(address, "/").await;
     assert!(headers.contains("text/html") && headers.contains("default-src 'none'"), "{headers}");
