@@ -66,6 +66,7 @@ impl Stage {
         };
         let stack = Stack::start_with(options, |config| {
             config.failover.min_interval = Duration::ZERO;
+            config.failover.acknowledge_after = 0;
             set(config);
         })
         .await;

@@ -49,6 +49,7 @@ impl Rig {
             timeout: Duration::from_secs(2),
             fall: 2,
             rise: 3,
+            heartbeat: true,
         }
     }
 
@@ -71,6 +72,7 @@ impl Rig {
             &self.settings(),
             &Dialer::new(&self.settings()),
             &observations,
+            &Metrics::new([]).monitor,
         );
         Eyes { monitor, seen }
     }
@@ -526,6 +528,7 @@ async fn the_pair_fails_over_by_itself() {
         hold: Duration::from_secs(10),
         catch_up: PATIENCE,
         min_interval: Duration::ZERO,
+        acknowledge_after: 0,
     };
     let servers = rig.sandbox.configured();
     let now = Instant::now();
@@ -537,7 +540,9 @@ async fn the_pair_fails_over_by_itself() {
     let (observations, observed) = mpsc::channel(64);
     let (requests, requested) = mpsc::channel(1);
     let (drains, drained) = mpsc::channel(1);
-    let monitor = Monitor::start(&servers, &settings, &Dialer::new(&settings), &observations);
+    let dialer = Dialer::new(&settings);
+    let counts = Metrics::new([]).monitor;
+    let monitor = Monitor::start(&servers, &settings, &dialer, &observations, &counts);
     let (routes, mut followed) =
         watch::channel(Arc::new(RoutingTable::starting(servers.clone(), now)));
     let (topology, _) = watch::channel(Arc::new(Topology::new(servers)));

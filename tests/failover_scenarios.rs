@@ -9,6 +9,7 @@
 //! ```text
 //! policy fall=2 automatic=false            any of Policy's numbers
 //! @0ms m1 alive open term=1:m1             a probe; what it does not say stays as it was last
+//! @1s m2 alive beats=7 received=1-1-11     what its receiver has counted, and received
 //! @1s m1 refused | silent | reset | error 1040 Too many connections
 //! @1s session m1 reset                     a session's report
 //! @1s answer 3 done | promoted 2 | superseded 2 m2 | unreachable … | timeout … | stopped … |
@@ -100,6 +101,7 @@ impl Stage {
             fencing: Fencing::ReadOnly,
             catch_up: Duration::from_secs(30),
             min_interval: Duration::from_secs(60),
+            acknowledge_after: 3,
             drain: Duration::from_secs(5),
         };
         let facts = vec![facts(1), facts(2)];
@@ -118,6 +120,9 @@ impl Stage {
                 "catch_up" => self.policy.catch_up = duration(value),
                 "min_interval" => self.policy.min_interval = duration(value),
                 "drain" => self.policy.drain = duration(value),
+                "acknowledge_after" => {
+                    self.policy.acknowledge_after = value.parse().expect(setting);
+                }
                 "fencing" if value == "none" => self.policy.fencing = Fencing::None,
                 _ => panic!("no such setting: {setting}"),
             }
@@ -343,9 +348,11 @@ fn facts(n: u32) -> Facts {
             uses_gtid: true,
             seconds_behind: Some(0),
             heartbeats: Some(1),
+            heartbeat_period: Some(Duration::from_secs(1)),
         }],
         claimed: false,
         terms: TermStore::Missing,
+        beats: None,
     }
 }
 
@@ -381,6 +388,9 @@ fn change(facts: &mut Facts, setting: &str) {
         Some(("io", value)) => facts.channels[0].io = thread(value),
         Some(("sql", value)) => facts.channels[0].sql = thread(value),
         Some(("received", value)) => facts.channels[0].received = gtids(value),
+        Some(("beats", value)) => {
+            facts.channels[0].heartbeats = Some(value.parse().expect(setting));
+        }
         Some(("sql_error", value)) => {
             let code = value.parse().expect(setting);
             facts.channels[0].sql_error = (code, "Duplicate entry '7' for key 'PRIMARY'".into());

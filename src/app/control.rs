@@ -102,7 +102,8 @@ impl Plane {
 
         tasks.spawn(offering.follow_files());
         let dialer = Dialer::new(&config.monitor).with_tls(master_tls.clone());
-        let monitor = Monitor::start(&servers, &config.monitor, &dialer, &observe);
+        let monitor =
+            Monitor::start(&servers, &config.monitor, &dialer, &observe, &metrics.monitor);
         let warm = Arc::new(WarmConnections::new(servers.clone(), dialer.clone(), CONTROL_CONNECT));
         tasks.spawn(Arc::clone(&warm).keep());
         let policy = Policy::new(&config.monitor, &config.failover, &config.switchover);

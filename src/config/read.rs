@@ -83,6 +83,7 @@ impl<'a> Reader<'a> {
             timeout: self.read("monitor.timeout", default.timeout, positive_duration),
             fall: self.read("monitor.fall", default.fall, count),
             rise: self.read("monitor.rise", default.rise, count),
+            heartbeat: self.read("monitor.heartbeat", default.heartbeat, switch),
         }
     }
 
@@ -94,6 +95,11 @@ impl<'a> Reader<'a> {
             hold: self.read("failover.hold", default.hold, duration),
             catch_up: self.read("failover.catch_up", default.catch_up, duration),
             min_interval: self.read("failover.min_interval", default.min_interval, duration),
+            acknowledge_after: self.read(
+                "failover.acknowledge_after",
+                default.acknowledge_after,
+                |value| if value.as_u64() == Some(0) { Ok(0) } else { count(value) },
+            ),
         }
     }
 

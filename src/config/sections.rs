@@ -81,6 +81,8 @@ pub struct Monitor {
     pub fall: u32,
     /// Answered probes before a master that was down counts as up.
     pub rise: u32,
+    /// Whether a row of `tandem.heartbeat` is written on the active master at `interval`.
+    pub heartbeat: bool,
 }
 
 impl Default for Monitor {
@@ -92,6 +94,7 @@ impl Default for Monitor {
             timeout: Duration::from_millis(500),
             fall: 2,
             rise: 3,
+            heartbeat: true,
         }
     }
 }
@@ -122,8 +125,11 @@ pub struct Failover {
     pub hold: Duration,
     /// How long the standby may take to execute what it received.
     pub catch_up: Duration,
-    /// Between two failovers.
+    /// Between two failovers; twice that after the second one within an hour, and so on.
     pub min_interval: Duration,
+    /// So many failovers within an hour, and the next one waits for `RESUME` on the console; 0 for
+    /// never.
+    pub acknowledge_after: u32,
 }
 
 impl Default for Failover {
@@ -134,6 +140,7 @@ impl Default for Failover {
             hold: Duration::from_secs(10),
             catch_up: Duration::from_secs(30),
             min_interval: Duration::from_secs(60),
+            acknowledge_after: 3,
         }
     }
 }

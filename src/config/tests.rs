@@ -334,6 +334,7 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     timeout = "500ms"                     # default
     fall = 2                              # default
     rise = 3                              # default
+    heartbeat = true                      # default
 
     [failover]
     automatic = true                      # default
@@ -341,6 +342,7 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     hold = "10s"                          # default
     catch_up = "30s"                      # default
     min_interval = "1m"                   # default
+    acknowledge_after = 3                 # default
 
     [switchover]
     drain = "5s"                          # default

@@ -125,8 +125,10 @@ fn start(hands: Hands, deadline: Option<Duration>, steps: Vec<Vec<Action>>) -> B
         timeout: Duration::from_secs(1),
         fall: 2,
         rise: 3,
+        heartbeat: false,
     };
-    let monitor = Monitor::start_with(&servers(), &settings, &observations, |server| {
+    let counts = Metrics::new([]).monitor;
+    let monitor = Monitor::start_with(&servers(), &settings, &observations, &counts, |server| {
         Silent(probed_to.clone(), server.id)
     });
     let (routes, published) = watch::channel(Arc::new(RoutingTable::starting(servers(), now)));
@@ -222,9 +224,11 @@ fn alive(server_id: u32, source_server_id: u32, io: ThreadState) -> Outcome {
             uses_gtid: true,
             seconds_behind: None,
             heartbeats: None,
+            heartbeat_period: Some(Duration::from_secs(1)),
         }],
         claimed: false,
         terms: TermStore::Missing,
+        beats: None,
     }))
 }
 

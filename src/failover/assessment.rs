@@ -1,9 +1,10 @@
 //! Read: what the probes say about one server. A pure function of the picture.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::policy::Policy;
-use crate::topology::{Outcome, ServerId, Topology, UnreachableKind};
+use crate::topology::{Outcome, Seen, Server, ServerId, Topology, UnreachableKind};
 
 /// What the probes say about one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +22,16 @@ pub enum Verdict {
     },
     /// Some probes failed, fewer than `fall`.
     Suspect(Evidence),
-    /// `fall` probes in a row failed.
+    /// `fall` probes in a row failed, and nothing speaks for it.
     Down(Evidence),
+    /// `fall` probes in a row got no answer, but another server still receives from it: it is this
+    /// proxy that is cut off.
+    Isolated {
+        /// What spoke against it.
+        evidence: Evidence,
+        /// The name of the server that hears it.
+        witness: String,
+    },
 }
 
 /// What speaks against a server.
@@ -44,12 +53,36 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// Judges one server.
+impl Evidence {
+    /// Whether it may be the fault of the network between us, so that others are to be asked. A
+    /// refusal and a reset are the word of the other machine.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        match self.kind {
+            UnreachableKind::Silent | UnreachableKind::NoRoute | UnreachableKind::Unresolvable => {
+                true
+            }
+            UnreachableKind::Refused | UnreachableKind::Reset => false,
+        }
+    }
+}
+
+/// Servers are probed at the same ticks: looks at two of them that began within this time count as
+/// simultaneous.
+const TOGETHER: Duration = Duration::from_millis(20);
+/// A heartbeat period that is not known, or too long to be waited for, is taken for this.
+const ASSUMED_PERIOD: Duration = Duration::from_secs(1);
+/// The longest period that is waited for.
+const LONGEST_PERIOD: Duration = Duration::from_secs(5);
+/// So much later than its time a heartbeat may come.
+const HEARTBEAT_MARGIN: Duration = Duration::from_millis(250);
+
+/// Judges one server. Nowhere else does anybody conclude that a server is down.
 ///
-/// The seam for the second opinion: `Evidence::kind == Silent` is the one kind of evidence that
-/// another master can contradict, by the heartbeats that its replication connection still receives
-/// (`Channel::heartbeats` in `topology`). A verdict `Isolated` between `Suspect` and `Down` would be
-/// given here, and nowhere else does anybody conclude that a server is down.
+/// A silence is contradicted by what *arrives* elsewhere: another server whose receiver has grown
+/// since the silence began is a witness that the master lives. One whose receiver stands still
+/// is no witness, for as little traffic and a long heartbeat period look the same as a dead source;
+/// and one that has heard something stops being a witness when a heartbeat is overdue.
 #[must_use]
 pub fn assess(topology: &Topology, server: ServerId, policy: &Policy) -> Verdict {
     let seen = topology.seen(server);
@@ -63,13 +96,40 @@ pub fn assess(topology: &Topology, server: ServerId, policy: &Policy) -> Verdict
         }
         Outcome::Unreachable { kind, detail } => {
             let evidence = Evidence { kind: *kind, detail: detail.clone() };
-            if seen.failures >= policy.fall {
-                Verdict::Down(evidence)
-            } else {
-                Verdict::Suspect(evidence)
+            if seen.failures < policy.fall {
+                return Verdict::Suspect(evidence);
+            }
+            match witness(topology, server, seen).filter(|_| evidence.is_doubtful()) {
+                Some(witness) => Verdict::Isolated { evidence, witness: witness.name.clone() },
+                None => Verdict::Down(evidence),
             }
         }
     }
+}
+
+/// A server that hears `server` although we do not.
+fn witness<'a>(topology: &'a Topology, server: ServerId, seen: &Seen) -> Option<&'a Server> {
+    let since = seen.silent_from?.checked_sub(TOGETHER)?;
+    topology.servers().iter().find(|other| {
+        let last = topology.seen(other.id).last.as_ref();
+        let answers = last.is_some_and(|last| matches!(last.outcome, Outcome::Alive(_)));
+        answers
+            && topology.hearing(other.id, server).is_some_and(|hearing| {
+                let period = hearing.period.filter(|period| *period <= LONGEST_PERIOD);
+                let due = period.unwrap_or(ASSUMED_PERIOD) + HEARTBEAT_MARGIN;
+                hearing.connected && hearing.heard_since(since) && hearing.quiet_for() < due
+            })
+    })
+}
+
+/// Whose word counts when `server` does not answer.
+pub(super) fn asked_about(topology: &Topology, server: ServerId) -> Vec<ServerId> {
+    let others = topology.servers().iter().map(|other| other.id);
+    let hears = |other: &ServerId| {
+        topology.seen(*other).answers()
+            && topology.hearing(*other, server).is_some_and(|hearing| hearing.connected)
+    };
+    others.filter(hears).collect()
 }
 
 /// A server's state in words, to follow its name: "m1 *refuses connections*".
@@ -84,5 +144,9 @@ pub(super) fn in_words(verdict: &Verdict, policy: &Policy) -> String {
             }
             _ => evidence.to_string(),
         },
+        Verdict::Isolated { witness, .. } => format!(
+            "does not answer this proxy, but {witness} still receives from it: only this proxy is \
+             cut off"
+        ),
     }
 }

@@ -55,7 +55,26 @@ pub(super) fn objection(
     if channel_from(topology, server, old).is_none() {
         return Some(format!("receives nothing from {}", topology.servers().name(old)));
     }
-    missing_for_good(topology, links, server, old)
+    let deaf = not_long_enough(topology, policy, server, old);
+    deaf.or_else(|| missing_for_good(topology, links, server, old))
+}
+
+/// A standby that is back just now says nothing yet of whether it still hears a master that does
+/// not answer us: for that it has to be looked at for as long as a suspicion takes.
+fn not_long_enough(
+    topology: &Topology,
+    policy: &Policy,
+    server: ServerId,
+    old: ServerId,
+) -> Option<String> {
+    let Verdict::Down(evidence) = assess(topology, old, policy) else { return None };
+    let hearing = topology.hearing(server, old).filter(|hearing| hearing.connected)?;
+    // A bit less: looks take time, and the last of them begins before the last probe has failed.
+    let enough = policy.timeout * (policy.fall - 1) * 3 / 4;
+    (evidence.is_doubtful() && hearing.watched_for() < enough).then(|| {
+        let old = topology.servers().name(old);
+        format!("is back only now and may still receive from {old}")
+    })
 }
 
 /// Why a channel's applier will not execute what was received.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::action::{Action, Order, OrderFailure, OrderId, OrderResult, Transition};
 use super::assessment::{Verdict, assess, in_words};
+use super::damping::Damping;
 use super::errands::Errands;
 use super::links::Links;
 use super::policy::{PROBE_SPACING, Policy, RETRY_FIRST, RETRY_MOST};
@@ -40,10 +41,10 @@ pub(super) struct Context {
     pub(super) half_done: Option<Term>,
     /// The last attempt to make somebody active failed; not again before some time.
     pub(super) setback: Option<Setback>,
-    /// When the active master last changed, other than at the start.
-    pub(super) last_failover: Option<Instant>,
     /// How long writes are to wait, from the next table on.
     pub(super) pace: Option<Duration>,
+    /// How often the active master changed lately, other than at the start.
+    pub(super) damping: Damping,
     /// An operator wants nobody to take writes.
     pub(super) paused: bool,
     /// The term that a switchover of ours wrote: no failover, which would forbid the next one.
@@ -89,6 +90,7 @@ impl Context {
     pub(super) fn new(policy: Policy, servers: Servers, now: Instant) -> Self {
         Self {
             now,
+            damping: Damping::new(policy.min_interval, policy.acknowledge_after),
             policy,
             topology: Topology::new(servers.clone()),
             links: Links::default(),
@@ -99,7 +101,6 @@ impl Context {
             in_doubt: None,
             half_done: None,
             setback: None,
-            last_failover: None,
             pace: None,
             paused: false,
             planned: None,
@@ -221,8 +222,7 @@ impl Context {
     /// When a takeover that is not allowed now may be tried again.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         let setback = self.setback.as_ref().map(|setback| setback.not_before);
-        let interval = self.last_failover.map(|last| last + self.policy.min_interval);
-        setback.into_iter().chain(interval).filter(|at| *at > self.now).min()
+        setback.into_iter().chain(self.damping.not_before()).filter(|at| *at > self.now).min()
     }
 
     /// Whether a fence of ours may still be on its way to `server`.

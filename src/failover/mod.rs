@@ -58,7 +58,7 @@
 //!
 //! # What has its place here and is not built yet
 //!
-//! The second opinion (`assess`), the planned switchover (`FailoverMachine::step`), the quarantine
+//! The planned switchover (`FailoverMachine::step`), the quarantine
 //! (`Errands::take_back`), and a choice among more than two masters by who has received most
 //! (`choose` takes the first that nothing speaks against).
 
@@ -70,6 +70,7 @@ mod assessment;
 mod candidate;
 mod catching_up;
 mod context;
+mod damping;
 mod draining;
 mod errands;
 mod event;
@@ -95,6 +96,7 @@ mod writability;
 pub use action::{Action, Order, OrderFailure, OrderId, OrderResult, Transition};
 pub use assessment::{Evidence, Verdict, assess};
 pub use candidate::{Choice, choose};
+pub use damping::Damping;
 pub use event::Event;
 pub use links::Links;
 pub use machine::{FailoverMachine, Status};

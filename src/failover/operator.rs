@@ -70,9 +70,12 @@ fn pause(phase: &Phase, cx: &mut Context, id: RequestId) -> Led {
 }
 
 fn resume(phase: &Phase, cx: &mut Context, id: RequestId) -> Led {
+    let damped = cx.damping.forbids(cx.now).is_some();
+    cx.damping.acknowledge();
     if !matches!(phase, Phase::Paused(_)) {
-        cx.answer(id, Answer::Done("nothing was paused".to_owned()));
-        return Ok(None);
+        let done = if damped { "automatic failover is on again" } else { "nothing was paused" };
+        cx.answer(id, Answer::Done(done.to_owned()));
+        return Ok(matches!(phase, Phase::Held(_)).then(|| decide(cx)));
     }
     cx.paused = false;
     let next = decide(cx);

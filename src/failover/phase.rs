@@ -152,6 +152,10 @@ pub(super) fn decide(cx: &mut Context) -> Phase {
             let reason = cx.describe(active);
             Held::enter(cx, reason, None)
         }
+        Verdict::Isolated { .. } => {
+            let reason = cx.describe(active);
+            Held::enter(cx, reason, None)
+        }
         Verdict::Suspect(_) => Suspect::enter(cx, active),
         Verdict::Down(_) => Takeover::begin(cx, Some(active)),
     }

@@ -39,6 +39,8 @@ pub struct Policy {
     pub catch_up: Duration,
     /// `[failover] min_interval`
     pub min_interval: Duration,
+    /// `[failover] acknowledge_after`
+    pub acknowledge_after: u32,
     /// `[switchover] drain`
     pub drain: Duration,
 }
@@ -56,6 +58,7 @@ impl Policy {
             fencing: failover.fencing,
             catch_up: failover.catch_up,
             min_interval: failover.min_interval,
+            acknowledge_after: failover.acknowledge_after,
             drain: switchover.drain,
         }
     }

@@ -42,7 +42,7 @@ impl Promoting {
                     let reason = format!("{name} is active by term {term}: {why}{loss}");
                     cx.because(reason, Some(candidate));
                     if self.takeover.is_failover() {
-                        cx.last_failover = Some(cx.now);
+                        cx.damping.failed_over(cx.now);
                     }
                     self.takeover.tell_done(cx, *term);
                     return decide(cx);

@@ -19,7 +19,7 @@ impl Steady {
     pub(super) fn enter(cx: &mut Context, active: ServerId) -> Phase {
         let planned = cx.planned == Some(cx.term());
         if cx.last_active.is_some_and(|last| last != active) && !planned {
-            cx.last_failover = Some(cx.now);
+            cx.damping.failed_over(cx.now);
         }
         cx.last_active = Some(active);
         cx.setback = None;
@@ -44,7 +44,7 @@ impl Steady {
             return decide(cx);
         }
         match cx.verdict(active) {
-            Verdict::Suspect(_) | Verdict::Down(_) => return decide(cx),
+            Verdict::Suspect(_) | Verdict::Down(_) | Verdict::Isolated { .. } => return decide(cx),
             _ if cx.writability.read_only(active) == Some(true) => return decide(cx),
             Verdict::Unseen | Verdict::Alive | Verdict::SaysNo { .. } => {}
         }

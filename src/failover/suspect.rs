@@ -2,13 +2,18 @@
 //! or has failed `fall` times; until then nothing is published. One thing is done already, because
 //! it costs nothing if the suspicion was wrong: the standbys may execute what they have received
 //! without waiting for a master that is silent.
+//!
+//! A silence counts only when the others were asked (`assess`): those that receive from the silent
+//! master are looked at when the suspicion begins, with every probe that fails, and once more before
+//! anything is concluded. That last look takes a round trip, and is not waited for for long.
 
 use std::time::Instant;
 
 use super::action::Order;
-use super::assessment::Verdict;
+use super::assessment::{Verdict, asked_about};
 use super::context::Context;
 use super::phase::{Input, Phase, decide};
+use super::policy::FENCE_PATIENCE;
 use crate::topology::{Outcome, ServerId, Source, UnreachableKind};
 
 #[derive(Clone, Debug)]
@@ -20,6 +25,8 @@ pub(super) struct Suspect {
     pub(super) until: Instant,
     /// The standbys' appliers do not wait for it any more.
     freed: bool,
+    /// It has failed `fall` times, and the others were asked once more at this moment.
+    asked: Option<Instant>,
 }
 
 impl Suspect {
@@ -28,7 +35,9 @@ impl Suspect {
             Verdict::Alive | Verdict::SaysNo { .. } | Verdict::Unseen => {
                 format!("a session lost {}", cx.name(active))
             }
-            Verdict::Suspect(_) | Verdict::Down(_) => cx.describe(active),
+            Verdict::Suspect(_) | Verdict::Down(_) | Verdict::Isolated { .. } => {
+                cx.describe(active)
+            }
         };
         // A new term may name a master that is failing just now; the one before it is not active.
         if cx.table.active().is_some_and(|served| served != active) {
@@ -36,8 +45,10 @@ impl Suspect {
         }
         cx.because(reason, Some(active));
         cx.ask_probe(active);
-        let mut phase = Self { active, since: cx.now, until: Self::patience(cx), freed: false };
+        let until = Self::patience(cx);
+        let mut phase = Self { active, since: cx.now, until, freed: false, asked: None };
         phase.free_appliers(cx);
+        phase.ask_others(cx);
         Phase::Suspect(phase)
     }
 
@@ -57,6 +68,36 @@ impl Suspect {
         }
     }
 
+    /// Has those looked at that receive from the active master, unless their word does not count.
+    fn ask_others(&self, cx: &mut Context) {
+        if let Verdict::Suspect(evidence) | Verdict::Down(evidence) = cx.verdict(self.active)
+            && !evidence.is_doubtful()
+        {
+            return;
+        }
+        for other in asked_about(&cx.topology, self.active) {
+            cx.ask_probe(other);
+        }
+    }
+
+    /// The active master has failed `fall` times. Whether that can be judged: a silence not before
+    /// the others have answered, or had the time to.
+    fn is_judged(&mut self, cx: &mut Context) -> bool {
+        match cx.verdict(self.active) {
+            Verdict::Down(evidence) if evidence.is_doubtful() => {}
+            Verdict::Down(_) | Verdict::Isolated { .. } => return true,
+            _ => return false,
+        }
+        let Some(asked) = self.asked else {
+            self.asked = Some(cx.now);
+            self.until = cx.now + FENCE_PATIENCE;
+            self.ask_others(cx);
+            return asked_about(&cx.topology, self.active).is_empty();
+        };
+        let mut others = asked_about(&cx.topology, self.active).into_iter();
+        cx.now >= self.until || others.all(|other| cx.looked_since(other, asked))
+    }
+
     fn patience(cx: &Context) -> Instant {
         cx.now + cx.policy.one_round()
     }
@@ -64,6 +105,9 @@ impl Suspect {
     pub(super) fn handle(mut self, cx: &mut Context, input: Input<'_>) -> Phase {
         let named = cx.highest.as_ref().and_then(|(_, name)| cx.servers.by_name(name));
         if named.is_none_or(|named| named.id != self.active) {
+            return decide(cx);
+        }
+        if self.asked.is_some() && self.is_judged(cx) {
             return decide(cx);
         }
         if let Input::Observed(look) = input
@@ -77,14 +121,18 @@ impl Suspect {
                 }
                 Outcome::Alive(_) | Outcome::SaysNo { .. } => {}
                 Outcome::Unreachable { kind, .. } => {
-                    if let Verdict::Down(_) = cx.verdict(self.active) {
+                    if self.is_judged(cx) {
                         return decide(cx);
+                    }
+                    if self.asked.is_some() {
+                        return Phase::Suspect(self);
                     }
                     match kind {
                         // The probe's own timeout keeps them apart.
                         UnreachableKind::Silent => cx.ask_probe(self.active),
                         _ => cx.ask_probe_soon(self.active),
                     }
+                    self.ask_others(cx);
                     self.until = Self::patience(cx);
                     self.free_appliers(cx);
                 }

@@ -70,7 +70,9 @@ impl Switchover {
             return Some(format!("meanwhile term {term} made {active} active"));
         }
         for server in [self.from, self.to] {
-            if let Verdict::Suspect(_) | Verdict::Down(_) = cx.verdict(server) {
+            if let Verdict::Suspect(_) | Verdict::Down(_) | Verdict::Isolated { .. } =
+                cx.verdict(server)
+            {
                 return Some(cx.describe(server));
             }
         }

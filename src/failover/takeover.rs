@@ -1,7 +1,7 @@
 //! What the phases of a failover (and of the first decision) share.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::action::{Order, OrderId};
 use super::assessment::Verdict;
@@ -10,6 +10,7 @@ use super::catching_up::CatchingUp;
 use super::context::Context;
 use super::held::Held;
 use super::phase::{Input, Phase, decide};
+use super::policy::FENCE_PATIENCE;
 use super::request::{Answer, RequestId};
 use super::switchover::Switchover;
 use crate::config::Fencing;
@@ -73,6 +74,9 @@ impl Takeover {
         let occasion = Occasion::Unplanned;
         let takeover = Self { old, candidate, seen: cx.term(), why, began: cx.now, occasion };
         let fences = takeover.fence(cx);
+        if takeover.is_doubtful(cx) {
+            cx.ask_probe(candidate);
+        }
         CatchingUp::enter(cx, takeover, fences)
     }
 
@@ -117,16 +121,32 @@ impl Takeover {
 
     /// Whether something happened that this takeover must not outlive (as long as nothing is
     /// decided): a higher term, the return of the old master, the death of the candidate.
-    pub(super) fn is_off(&self, cx: &Context, input: Input<'_>) -> bool {
+    ///
+    /// The old master may turn out to live although it does not answer. That shows only while the
+    /// candidate still receives, so it is looked at without pause as long as the fence is waited for.
+    pub(super) fn is_off(&self, cx: &mut Context, input: Input<'_>) -> bool {
         if cx.term() > self.seen {
             return true;
         }
         if let Verdict::Down(_) = cx.verdict(self.candidate) {
             return true;
         }
+        let unplanned = matches!(self.occasion, Occasion::Unplanned);
+        if let Some(Verdict::Isolated { .. }) = self.old.map(|old| cx.verdict(old))
+            && unplanned
+        {
+            return true;
+        }
+        if let Input::Observed(look) = input
+            && look.server == self.candidate
+            && cx.now < self.began + FENCE_PATIENCE
+            && self.is_doubtful(cx)
+        {
+            cx.ask_probe_soon(self.candidate);
+        }
         match input {
             // An operator's order stands, whether the old master answers or not.
-            Input::Observed(look) if matches!(self.occasion, Occasion::Unplanned) => {
+            Input::Observed(look) if unplanned => {
                 Some(look.server) == self.old
                     && look.source == Source::Probe
                     && look.at >= self.began
@@ -134,6 +154,12 @@ impl Takeover {
             }
             _ => false,
         }
+    }
+
+    /// Whether all that speaks against the old master is that it does not answer us.
+    fn is_doubtful(&self, cx: &Context) -> bool {
+        let verdict = self.old.map(|old| cx.verdict(old));
+        matches!(verdict, Some(Verdict::Down(evidence)) if evidence.is_doubtful())
     }
 
     /// It cannot go on for this reason; it is tried again after a pause, if it is still called for.
@@ -231,17 +257,8 @@ fn forbidden(cx: &Context, old: Option<ServerId>) -> Option<String> {
     if !cx.policy.automatic {
         return Some(format!("{}; automatic failover is off", cx.describe(old)));
     }
-    let left = (cx.last_failover? + cx.policy.min_interval).checked_duration_since(cx.now)?;
-    // In steps, or every probe would make another reason of it.
-    let step = if left > Duration::from_secs(10) { 10 } else { 2 };
-    let left = left.as_millis().div_ceil(step * 1000) * step;
-    (left > 0).then(|| {
-        format!(
-            "{}; the last failover was less than {} ago, the next one may be in {left}s",
-            cx.describe(old),
-            humantime::format_duration(cx.policy.min_interval),
-        )
-    })
+    let why = cx.damping.forbids(cx.now)?;
+    Some(format!("{}; {why}", cx.describe(old)))
 }
 
 /// The first decision is made by the one who sees everything: a master that answers with an error
@@ -249,7 +266,7 @@ fn forbidden(cx: &Context, old: Option<ServerId>) -> Option<String> {
 fn first_decision_must_wait(cx: &Context) -> Option<String> {
     let unknown = |server: &ServerId| match cx.verdict(*server) {
         Verdict::SaysNo { .. } => cx.topology.facts(*server).is_none(),
-        Verdict::Suspect(_) => true,
+        Verdict::Suspect(_) | Verdict::Isolated { .. } => true,
         Verdict::Unseen | Verdict::Alive | Verdict::Down(_) => false,
     };
     let server = cx.masters().into_iter().find(unknown)?;

@@ -30,6 +30,7 @@ fn policy() -> Policy {
         fencing: Fencing::ReadOnly,
         catch_up: Duration::from_secs(30),
         min_interval: Duration::from_secs(60),
+        acknowledge_after: 3,
         drain: Duration::from_secs(5),
     }
 }
@@ -73,9 +74,11 @@ fn facts(server: ServerId) -> Facts {
             uses_gtid: true,
             seconds_behind: Some(0),
             heartbeats: None,
+            heartbeat_period: Some(Duration::from_secs(1)),
         }],
         claimed: false,
         terms: TermStore::Missing,
+        beats: None,
     }
 }
 

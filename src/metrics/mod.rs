@@ -102,6 +102,7 @@ mod tests {
         tandem_failover_last_phase_seconds{kind="failover",phase="suspect"} 0.005
         tandem_failover_term 5
         tandem_failover_transitions_total{from="steady",to="holding"} 1
+        tandem_monitor_abstained_total{server="m1"} 0
         tandem_monitor_probe_duration_seconds_count{server="m1"} 2
         tandem_monitor_probe_duration_seconds_sum{server="m1"} 0.003
         tandem_monitor_probes_total{server="m1",outcome="alive"} 1

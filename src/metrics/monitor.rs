@@ -18,6 +18,7 @@ pub struct MonitorMetrics {
     probes: Family<Probe, Counter>,
     durations: Family<Server, Histogram, fn() -> Histogram>,
     up: Family<Server, Gauge>,
+    abstained: Family<Server, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +40,7 @@ impl MonitorMetrics {
             probes: Family::default(),
             durations: Family::new_with_constructor(histogram),
             up: Family::default(),
+            abstained: Family::default(),
         };
         let this = metrics.clone();
         registry.register("probes", "Probes of a server, by outcome", this.probes);
@@ -49,6 +51,11 @@ impl MonitorMetrics {
             this.durations,
         );
         registry.register("server_up", "Whether the last probe of a server was answered", this.up);
+        registry.register(
+            "abstained",
+            "Probes of a server that were not counted because this process was at fault",
+            this.abstained,
+        );
         metrics
     }
 
@@ -59,6 +66,7 @@ impl MonitorMetrics {
         ServerMetrics {
             duration: self.durations.get_or_create_owned(&label),
             up: self.up.get_or_create_owned(&label),
+            abstained: self.abstained.get_or_create_owned(&label),
             probes: self.probes.clone(),
             server: label.server,
         }
@@ -72,9 +80,15 @@ pub struct ServerMetrics {
     probes: Family<Probe, Counter>,
     duration: Histogram,
     up: Gauge,
+    abstained: Counter,
 }
 
 impl ServerMetrics {
+    /// Counts a probe that says nothing about the server.
+    pub fn abstained(&self) {
+        self.abstained.inc();
+    }
+
     /// Counts a probe. `outcome` is a name from a closed list (`alive`, `says_no`, `refused`, …), `up`
     /// whether the server answered.
     pub fn probed(&self, outcome: &'static str, took: Duration, up: bool) {

@@ -37,6 +37,7 @@ pub use prober::{Look, Probe, Prober};
 pub use replication::{ReplicationChannel, read_channels};
 
 use crate::config;
+use crate::metrics::MonitorMetrics;
 use crate::topology::{Observation, Server, ServerId, Servers};
 
 /// Asks for probes outside the interval. Cheap to clone.
@@ -62,14 +63,16 @@ pub struct Monitor {
 
 impl Monitor {
     /// Starts a prober for every server, in the rhythm of `[monitor]`, connected to by `dialer`.
+    /// What it does not observe, because this process is at fault, it counts in `metrics`.
     #[must_use]
     pub fn start(
         servers: &Servers,
         settings: &config::Monitor,
         dialer: &Dialer,
         observations: &mpsc::Sender<Observation>,
+        metrics: &MonitorMetrics,
     ) -> Self {
-        Self::start_with(servers, settings, observations, |server| {
+        Self::start_with(servers, settings, observations, metrics, |server| {
             MysqlProbe::new(server.clone(), dialer.clone(), settings.timeout)
         })
     }
@@ -80,6 +83,7 @@ impl Monitor {
         servers: &Servers,
         settings: &config::Monitor,
         observations: &mpsc::Sender<Observation>,
+        metrics: &MonitorMetrics,
         probe_of: impl Fn(&Server) -> P,
     ) -> Self {
         let mut tasks = JoinSet::new();
@@ -94,6 +98,8 @@ impl Monitor {
                     timeout: settings.timeout,
                     requested: requested.clone(),
                     observations: observations.clone(),
+                    metrics: metrics.server(&server.name),
+                    abstained: 0,
                 };
                 tasks.spawn(prober.run());
                 requested

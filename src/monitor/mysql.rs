@@ -224,6 +224,7 @@ fn read_facts(
         channels,
         claimed: variables.number::<u8>(&["claimed"])? != 0,
         terms,
+        beats: None,
     })
 }
 

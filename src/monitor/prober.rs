@@ -1,19 +1,25 @@
 //! One server's probes: when they run, and what becomes of their results.
 //!
 //! A prober runs a probe every interval and whenever somebody asks; requests that arrive while one
-//! runs make one more run, however many they are. Each probe is bounded by the timeout. When the
-//! timer itself fires late by more than a timeout, this process was stalled (a starved machine, a
-//! stopped container) and the failure says nothing about the server: the prober abstains and asks
-//! again at once.
+//! runs make one more run, however many they are. Each probe is bounded by the timeout.
+//!
+//! A silence says something about the server only if this process was there to hear. So while a probe
+//! waits, the prober also waits for a short timer, again and again: what that one fires late adds up to
+//! the time for which this process wanted to run and did not (a starved machine, a stopped container,
+//! something that blocked the event loop). When that is more than a third of the timeout, the prober
+//! abstains and asks again at once. It does so a few times in a row only: on a machine that is
+//! starved for good a dead master is to be found as well, later.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tracing::{debug, warn};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tracing::{info, warn};
 
+use crate::metrics::ServerMetrics;
 use crate::topology::{Observation, Outcome, ServerId, Source, UnreachableKind};
 
 /// A way to look at a server.
@@ -47,7 +53,16 @@ pub struct Prober<P> {
     pub requested: Arc<Notify>,
     /// Where the results go.
     pub observations: mpsc::Sender<Observation>,
+    /// Where it is counted when there is no result.
+    pub metrics: ServerMetrics,
+    /// How often in a row this process was stalled; 0 at first.
+    pub abstained: u32,
 }
+
+/// So often in a row a silence is not counted because this process was stalled.
+const MOST_ABSTENTIONS: u32 = 5;
+/// Timers are late by this much on a machine that has nothing to do.
+const ORDINARY_DELAY: Duration = Duration::from_millis(5);
 
 impl<P: Probe> Prober<P> {
     /// Probes until nobody listens to the results any more.
@@ -71,16 +86,17 @@ impl<P: Probe> Prober<P> {
     async fn observe(&mut self) -> Option<Observation> {
         loop {
             let began = Instant::now();
-            let look = timeout(self.timeout, self.probe.probe()).await;
+            let (look, lost) = self.look().await;
             let ended = Instant::now();
             let took = ended - began;
             let outcome = match look {
-                Ok(Look::Seen(outcome)) => outcome,
-                Ok(Look::Abstained(why)) => {
+                Some(Look::Seen(outcome)) => outcome,
+                Some(Look::Abstained(why)) => {
+                    self.metrics.abstained();
                     warn!(server = self.server.0, why, "the probe says nothing about the server");
                     return None;
                 }
-                Err(_) => Outcome::Unreachable {
+                None => Outcome::Unreachable {
                     kind: UnreachableKind::Silent,
                     detail: format!(
                         "no answer within {}",
@@ -88,11 +104,21 @@ impl<P: Probe> Prober<P> {
                     ),
                 },
             };
-            let stalled = took > self.timeout * 2;
-            if stalled && matches!(outcome, Outcome::Unreachable { .. }) {
-                debug!(server = self.server.0, ?took, "this process stalled; probing again");
+            let stalled = match &outcome {
+                // Being late does not make anybody refuse.
+                Outcome::Unreachable { kind: UnreachableKind::Silent, .. } => {
+                    lost > self.timeout / 3 || took > self.timeout * 2
+                }
+                Outcome::Unreachable { .. } => took > self.timeout * 2,
+                _ => false,
+            };
+            if stalled && self.abstained < MOST_ABSTENTIONS {
+                self.abstained += 1;
+                self.metrics.abstained();
+                info!(server = self.server.0, ?took, ?lost, "this process stalled; probing again");
                 continue;
             }
+            self.abstained = 0;
             return Some(Observation {
                 server: self.server,
                 at: ended.into_std(),
@@ -100,6 +126,31 @@ impl<P: Probe> Prober<P> {
                 source: Source::Probe,
                 outcome,
             });
+        }
+    }
+}
+
+impl<P: Probe> Prober<P> {
+    /// Probes once; `None` when that takes too long. Tells besides for how long this process did not
+    /// run meanwhile although it wanted to.
+    async fn look(&mut self) -> (Option<Look>, Duration) {
+        let pause = (self.timeout / 20).max(ORDINARY_DELAY * 2);
+        let mut probe = pin!(timeout(self.timeout, self.probe.probe()));
+        let mut lost = Duration::ZERO;
+        loop {
+            let due = Instant::now() + pause;
+            let ended = tokio::select! {
+                biased;
+                look = &mut probe => Some(look.ok()),
+                () = sleep_until(due) => None,
+            };
+            let late = Instant::now().saturating_duration_since(due);
+            if late > ORDINARY_DELAY {
+                lost += late;
+            }
+            if let Some(look) = ended {
+                return (look, lost);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use tokio::time::advance;
 
 use super::*;
-use crate::topology::UnreachableKind;
+use crate::metrics::{Metrics, encode};
 
 /// What a scripted probe does when it is called.
 enum Act {
@@ -50,12 +50,14 @@ struct Bench {
     requested: Arc<Notify>,
     seen: mpsc::Receiver<Observation>,
     ran: mpsc::UnboundedReceiver<()>,
+    metrics: Metrics,
 }
 
 fn start(acts: impl IntoIterator<Item = Act>) -> Bench {
     let requested = Arc::new(Notify::new());
     let (observations, seen) = mpsc::channel(8);
     let (started, ran) = mpsc::unbounded_channel();
+    let metrics = Metrics::new(["m2"]);
     let prober = Prober {
         server: ServerId(1),
         probe: Scripted { acts: acts.into_iter().collect(), ran: started },
@@ -63,12 +65,20 @@ fn start(acts: impl IntoIterator<Item = Act>) -> Bench {
         timeout: TIMEOUT,
         requested: requested.clone(),
         observations,
+        metrics: metrics.monitor.server("m2"),
+        abstained: 0,
     };
     tokio::spawn(prober.run());
-    Bench { requested, seen, ran }
+    Bench { requested, seen, ran, metrics }
 }
 
 impl Bench {
+    fn abstained(&self) -> String {
+        let samples = encode(&self.metrics.registry);
+        let line = |line: &&str| line.starts_with("tandem_monitor_abstained_total{");
+        samples.lines().find(line).unwrap_or_default().to_owned()
+    }
+
     async fn next(&mut self) -> Observation {
         self.seen.recv().await.expect("an observation")
     }
@@ -130,6 +140,27 @@ async fn a_stalled_process_abstains_and_asks_again() {
     let observation = bench.next().await;
     assert!(matches!(observation.outcome, Outcome::SaysNo { .. }), "{observation:?}");
     assert_eq!(observation.at, (began + stall).into_std(), "asked again at once");
+}
+
+/// Not a paused clock: the event loop is blocked for real.
+#[tokio::test]
+async fn a_silence_while_the_event_loop_was_blocked_is_not_counted() {
+    let mut bench = start([Act::Hang, Act::Answer(says_no())]);
+    bench.ran.recv().await.expect("the first one runs");
+    tokio::time::sleep(TIMEOUT / 5).await;
+    std::thread::sleep(TIMEOUT);
+    let observation = bench.next().await;
+    assert!(matches!(observation.outcome, Outcome::SaysNo { .. }), "{observation:?}");
+    assert_eq!(bench.abstained(), "tandem_monitor_abstained_total{server=\"m2\"} 1");
+}
+
+/// A server that is silent for good is found by a process that is never quite there, too.
+#[tokio::test(start_paused = true)]
+async fn abstaining_has_an_end() {
+    let stalls = (0..6).map(|_| Act::Stall(TIMEOUT * 3));
+    let mut bench = start(stalls);
+    assert!(matches!(bench.next().await.outcome, Outcome::Unreachable { .. }));
+    assert_eq!(bench.abstained(), "tandem_monitor_abstained_total{server=\"m2\"} 5");
 }
 
 #[tokio::test(start_paused = true)]

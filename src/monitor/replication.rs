@@ -4,6 +4,8 @@
 //! Source and Slave to Replica, MariaDB kept the old names under the new statement, and both add
 //! columns between versions (`protocol.md` 6.1).
 
+use std::time::Duration;
+
 use mysql_async::Row;
 
 use super::columns::Columns;
@@ -61,6 +63,11 @@ fn read_channel(dialect: Dialect, row: Columns<'_>) -> Result<ReplicationChannel
             .find(&["Seconds_Behind_Master", "Seconds_Behind_Source"])
             .and_then(|text| text.parse().ok()),
         heartbeats: row.find(&["Slave_received_heartbeats"]).and_then(|text| text.parse().ok()),
+        // Seconds with three decimals.
+        heartbeat_period: row
+            .find(&["Slave_heartbeat_period"])
+            .and_then(|text| text.parse().ok())
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
     };
     Ok(ReplicationChannel {
         channel,
@@ -118,6 +125,7 @@ mod tests {
             ("Using_Gtid", Some("Slave_Pos")),
             ("Gtid_IO_Pos", Some("1-1-10,2-2-3")),
             ("Slave_received_heartbeats", Some("17")),
+            ("Slave_heartbeat_period", Some("1.500")),
         ]);
         let channels = read_channels(MARIADB, &[row]).expect("readable");
         let ReplicationChannel { channel, received_position, executed_position, .. } = &channels[0];
@@ -129,6 +137,7 @@ mod tests {
         assert!(channel.uses_gtid);
         assert_eq!(channel.seconds_behind, None, "NULL is not zero");
         assert_eq!(channel.heartbeats, Some(17));
+        assert_eq!(channel.heartbeat_period, Some(Duration::from_millis(1500)));
         assert_eq!(received_position, &("b.000002".to_owned(), 2840));
         assert_eq!(executed_position, &("b.000002".to_owned(), 1835));
     }

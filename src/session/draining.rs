@@ -70,10 +70,10 @@ impl Drain {
 mod tests {
     use std::time::Instant;
 
-    use super::super::registry::Activity;
-    use super::super::state::MigrationBlocker;
-    use super::super::tie::Tie;
     use super::*;
+    use crate::session::registry::Activity;
+    use crate::session::state::MigrationBlocker;
+    use crate::session::tie::Tie;
 
     const M1: ServerId = ServerId(0);
 

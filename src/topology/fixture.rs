@@ -50,9 +50,11 @@ pub(crate) fn alive(server: ServerId, at: Instant) -> Observation {
             uses_gtid: true,
             seconds_behind: Some(0),
             heartbeats: Some(12),
+            heartbeat_period: Some(Duration::from_secs(1)),
         }],
         claimed: false,
         terms: TermStore::Present(Some((Term(5), "m1".into()))),
+        beats: None,
     };
     let took = Duration::from_micros(1250);
     Observation {

@@ -13,6 +13,7 @@ mod dialect;
 pub(crate) mod fixture;
 pub mod grants;
 mod gtid;
+mod hearing;
 mod observation;
 mod server;
 mod snapshot;
@@ -20,9 +21,10 @@ mod snapshot;
 pub use accounts::{Account, AccountPlugin, Accounts};
 pub use dialect::Dialect;
 pub use gtid::{GtidError, GtidSet};
+pub use hearing::Hearing;
 pub use observation::{
-    Channel, Facts, Flavor, Identity, Observation, Outcome, Source, Term, TermStore, ThreadState,
-    UnreachableKind,
+    Beats, Channel, Facts, Flavor, Identity, Observation, Outcome, Source, Term, TermStore,
+    ThreadState, UnreachableKind,
 };
 pub use server::{AddressError, Role, Server, ServerAddress, ServerId, Servers};
 pub use snapshot::{Seen, Topology};

@@ -188,6 +188,9 @@ pub struct Channel {
     pub seconds_behind: Option<u64>,
     /// `Slave_received_heartbeats` / `COUNT_RECEIVED_HEARTBEATS`, where it is to be had.
     pub heartbeats: Option<u64>,
+    /// `Slave_heartbeat_period`: after so long without an event the source sends a heartbeat; zero
+    /// for never. `None` where it is not to be had.
+    pub heartbeat_period: Option<Duration>,
 }
 
 /// What a healthy server tells of itself.
@@ -213,4 +216,24 @@ pub struct Facts {
     pub claimed: bool,
     /// Its view of the terms.
     pub terms: TermStore,
+    /// What it knows of heartbeats; `None` without a table that may be read.
+    pub beats: Option<Beats>,
+}
+
+/// What a server's `tandem.heartbeat` table says: the moment that was last written into each
+/// master's row, by the clock of that master. Microseconds since the start of 2020, UTC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beats {
+    /// The server's own clock at the time of the look.
+    pub clock: u64,
+    /// `server_id` and `at` of each row.
+    pub rows: Vec<(u32, u64)>,
+}
+
+impl Beats {
+    /// What is in the row of the server with this id.
+    #[must_use]
+    pub fn of(&self, server_id: u32) -> Option<u64> {
+        self.rows.iter().find(|(id, _)| *id == server_id).map(|(_, at)| *at)
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Channel, Facts, Observation, Outcome, ServerId, Servers, Source};
+use super::{Channel, Facts, Hearing, Observation, Outcome, ServerId, Servers, Source};
 
 /// What is known of one server now.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,11 @@ pub struct Seen {
     pub successes: u32,
     /// When the present row of failures began.
     pub failing_since: Option<Instant>,
+    /// When the first probe of that row was begun: what the server sent later it sent although it did
+    /// not answer.
+    pub silent_from: Option<Instant>,
+    /// What it hears from those that it receives from.
+    pub hearing: Vec<Hearing>,
 }
 
 /// The latest picture of all servers: built from observations, in any order.
@@ -63,6 +68,20 @@ impl Topology {
         self.servers.iter().map(|server| server.id).find(|id| is_source(*id))
     }
 
+    /// What `receiver` hears from `source`. Of a source that was never seen its server id is not
+    /// known; then it can only be an only one.
+    #[must_use]
+    pub fn hearing(&self, receiver: ServerId, source: ServerId) -> Option<&Hearing> {
+        let hearing = &self.seen(receiver).hearing;
+        match (self.facts(source), hearing.as_slice()) {
+            (Some(facts), all) => {
+                all.iter().find(|hearing| hearing.source_server_id == facts.server_id)
+            }
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+
     /// Takes a probe's result in. What sessions report is evidence for the machine but no
     /// measurement: it is not counted. An observation older than the last one is dropped.
     pub fn record(&mut self, observation: Observation) {
@@ -73,8 +92,10 @@ impl Topology {
         if seen.last.as_ref().is_some_and(|last| observation.at < last.at) {
             return;
         }
+        let began = observation.at.checked_sub(observation.took).unwrap_or(observation.at);
         match &observation.outcome {
             Outcome::Alive(facts) => {
+                seen.listen(facts, began, observation.at);
                 seen.facts = Some((observation.at, facts.clone()));
                 seen.answered();
             }
@@ -83,6 +104,8 @@ impl Topology {
                 seen.failures = seen.failures.saturating_add(1);
                 seen.successes = 0;
                 seen.failing_since.get_or_insert(observation.at);
+                seen.hearing.iter_mut().for_each(Hearing::interrupt);
+                seen.silent_from.get_or_insert(began);
             }
         }
         seen.last = Some(observation);
@@ -94,6 +117,16 @@ impl Seen {
         self.successes = self.successes.saturating_add(1);
         self.failures = 0;
         self.failing_since = None;
+        self.silent_from = None;
+    }
+
+    /// Takes in what its channels have received by a look from `began` to `ended`.
+    fn listen(&mut self, facts: &Facts, began: Instant, ended: Instant) {
+        let next = |channel: &Channel| {
+            let of = |hearing: &&Hearing| hearing.source_server_id == channel.source_server_id;
+            Hearing::record(self.hearing.iter().find(of), channel, began, ended)
+        };
+        self.hearing = facts.channels.iter().map(next).collect();
     }
 
     /// Whether the last probe was answered, with facts or with an error.

@@ -15,4 +15,5 @@ mod nobody;
 mod patience;
 mod process;
 mod returning;
+mod silence;
 mod strangers;

@@ -41,7 +41,15 @@ pub(crate) struct Server {
     /// Transactions per second that its applier manages.
     pub(crate) applier_rate: u64,
     credit: u64,
+    /// How many heartbeats it has received, how long it has been receiving for the next one, and since
+    /// when without a break.
+    pub(crate) beats: u64,
+    towards_beat: Millis,
+    pub(crate) hears_since: Option<Millis>,
 }
+
+/// A source that has nothing to send sends a heartbeat. Also stands for what other proxies write.
+const HEARTBEAT: Millis = 50;
 
 pub(crate) struct Cluster {
     pub(crate) servers: [Server; 2],
@@ -68,6 +76,9 @@ impl Cluster {
             applying: true,
             applier_rate: 2000,
             credit: 0,
+            beats: 0,
+            towards_beat: 0,
+            hears_since: None,
         };
         let identity = Identity {
             flavor: Flavor::MariaDb,
@@ -86,7 +97,14 @@ impl Cluster {
         for me in 0..2 {
             let available = self.servers[1 - me].log.len();
             if self.receiver_state(me) == ThreadState::Yes && !self.servers[1 - me].frozen {
-                self.servers[me].received = available;
+                let receiver = &mut self.servers[me];
+                receiver.received = available;
+                receiver.towards_beat += elapsed;
+                receiver.beats += receiver.towards_beat / HEARTBEAT;
+                receiver.towards_beat %= HEARTBEAT;
+                receiver.hears_since.get_or_insert(now);
+            } else {
+                self.servers[me].hears_since = None;
             }
             let me_server = &mut self.servers[me];
             if !me_server.up || me_server.frozen || !me_server.applying {
@@ -183,7 +201,8 @@ impl Cluster {
             received: position(me, 0, server.received),
             uses_gtid: true,
             seconds_behind: None,
-            heartbeats: None,
+            heartbeats: Some(server.beats),
+            heartbeat_period: Some(Duration::from_millis(HEARTBEAT)),
         };
         let highest = self.highest_term(me);
         Facts {
@@ -202,6 +221,7 @@ impl Cluster {
                     TermStore::Present(Some((Term(term), format!("m{}", active + 1))))
                 }
             },
+            beats: None,
         }
     }
 }

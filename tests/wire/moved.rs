@@ -34,6 +34,7 @@ async fn run(conversation: &mut Conversation, step: Step) -> Vec<u8> {
 async fn executions_go_on_after_a_failover_as_they_were() {
     let soon = |config: &mut tandem::config::Config| {
         config.failover.min_interval = std::time::Duration::ZERO;
+        config.failover.acknowledge_after = 0;
     };
     let mut stack = Stack::start_with(tandem::sandbox::SandboxOptions::default(), soon).await;
     make_account(&stack).await;

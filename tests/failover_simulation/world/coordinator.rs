@@ -10,6 +10,10 @@ use tandem::topology::{Term, UnreachableKind};
 use super::{Happening, TROUBLE_ENDS, World};
 use crate::cluster::Millis;
 
+/// What a standby hears for as long as this is noticed before its master counts as down: `fall`
+/// probes, and the looks before and after them.
+const LONG_ENOUGH: Millis = 600;
+
 impl World {
     pub(super) fn instant(&self, at: Millis) -> Instant {
         self.base + Duration::from_millis(at)
@@ -197,7 +201,16 @@ impl World {
                     return None;
                 }
             }
-            Order::StopReceiving { .. } => {
+            Order::StopReceiving { source, .. } => {
+                let hears_since = self.cluster.servers[server].hears_since;
+                let long = hears_since.is_some_and(|since| since + LONG_ENOUGH <= began);
+                let cut_off = !self.proxies[proxy].reaches[source.index()];
+                // An operator may want one all the same.
+                let ordered = !self.proxies[proxy].asked.is_empty();
+                assert!(
+                    !(long && cut_off && !ordered),
+                    "a failover although only this proxy is cut off"
+                );
                 self.cluster.servers[server].receiving = false;
                 OrderResult::Done
             }

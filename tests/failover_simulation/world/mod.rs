@@ -23,7 +23,8 @@ const TIMEOUT: Millis = 100;
 /// How long there is trouble.
 const TROUBLE_ENDS: Millis = 20_000;
 /// By then everybody must agree again. In the worst case one after the other: an order that hangs
-/// is given up (5 s), somebody else's fence is waited out (4 s), `min_interval` ends (2 s).
+/// is given up (5 s), somebody else's fence is waited out (4 s), the pause after a failover ends (4 s
+/// at most).
 const PEACE_ENDS: Millis = TROUBLE_ENDS + 12_000;
 
 /// What may go wrong.
@@ -118,7 +119,8 @@ fn machine(base: Instant, now: Millis) -> FailoverMachine {
         automatic: true,
         fencing: Fencing::ReadOnly,
         catch_up: Duration::from_secs(1),
-        min_interval: Duration::from_secs(2),
+        min_interval: Duration::from_millis(500),
+        acknowledge_after: 0,
         drain: Duration::from_secs(1),
     };
     FailoverMachine::new(policy, servers, base + Duration::from_millis(now))
