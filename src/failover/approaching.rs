@@ -63,7 +63,7 @@ impl Approaching {
     }
 
     pub(super) fn handle(self, cx: &mut Context, input: Input<'_>) -> Phase {
-        if let Some(obstacle) = self.switchover.obstacle(cx) {
+        if let Some(obstacle) = self.switchover.obstacle_while_open(cx) {
             return self.switchover.give_up(cx, &obstacle);
         }
         if let Step::Looking { since } = self.step

@@ -35,7 +35,7 @@ impl Draining {
     }
 
     pub(super) fn handle(mut self, cx: &mut Context, input: Input<'_>) -> Phase {
-        if let Some(obstacle) = self.switchover.obstacle(cx) {
+        if let Some(obstacle) = self.switchover.obstacle_while_open(cx) {
             return self.switchover.give_up(cx, &obstacle);
         }
         if let Input::Drained(report) = input {

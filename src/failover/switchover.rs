@@ -79,6 +79,14 @@ impl Switchover {
         None
     }
 
+    /// The same while the old master is not frozen yet: nobody else may have closed it.
+    pub(super) fn obstacle_while_open(&self, cx: &Context) -> Option<String> {
+        let closed = cx.writability.read_only(self.from) == Some(true);
+        self.obstacle(cx).or_else(|| {
+            closed.then(|| format!("{} was made read-only by somebody else", cx.name(self.from)))
+        })
+    }
+
     /// Nothing was frozen yet: all goes on as before.
     pub(super) fn give_up(self, cx: &mut Context, reason: &str) -> Phase {
         self.tell_undone(cx, reason);
