@@ -1,7 +1,7 @@
 //! `tandem events`: a failover as a timeline.
 //!
-//! Events that follow each other within moments belong together: they are a group, and the time of
-//! each is told from the first of them.
+//! A group begins when something befalls the active master, or after a pause; the time of each event is
+//! told from the first of its group.
 
 use super::console::Row;
 use super::layout::{Paint, Tone, aligned, cell};
@@ -11,6 +11,9 @@ const PAUSE: f64 = 10_000.0;
 
 /// Milliseconds up to which a time is told in them.
 const LONG: f64 = 10_000.0;
+
+/// The phase in which all is well; whatever leaves it is the beginning of something.
+const SERVED: &str = "steady";
 
 /// What was told so far.
 #[derive(Debug)]
@@ -39,7 +42,9 @@ impl Timeline {
         let mut group = Vec::new();
         for row in rows {
             let pause: Option<f64> = row.value("Milliseconds").and_then(|text| text.parse().ok());
-            let begins = self.seen == 0 || pause.is_none_or(|pause| pause > PAUSE);
+            let begins = self.seen == 0
+                || row.text("From") == SERVED
+                || pause.is_none_or(|pause| pause > PAUSE);
             let (day, time) = row.text("Time").split_once(' ').unwrap_or_default();
             if begins {
                 text.push_str(&aligned(&std::mem::take(&mut group), self.paint));

@@ -13,6 +13,7 @@ mod events;
 mod layout;
 mod status;
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -116,7 +117,19 @@ async fn events(admin: &Admin, follow: bool, count: usize) -> Result<ExitCode, F
     let mut timeline = Timeline::new(paint());
     let rows = console.ask(&format!("SHOW EVENTS LIMIT {count}")).await?;
     print(&timeline.lines(&rows))?;
-    while follow {
+    if follow {
+        go_on(console, timeline, admin).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what happens, until nobody reads it any more.
+async fn go_on(
+    mut console: Console,
+    mut timeline: Timeline,
+    admin: &Admin,
+) -> Result<Infallible, Failure> {
+    loop {
         match console.ask(&format!("SHOW EVENTS AFTER {}", timeline.seen())).await {
             Ok(rows) => print(&timeline.lines(&rows))?,
             Err(error) => {
@@ -131,7 +144,6 @@ async fn events(admin: &Admin, follow: bool, count: usize) -> Result<ExitCode, F
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn reconnect(admin: &Admin) -> Console {
