@@ -16,8 +16,10 @@ pub use server::FakeConnection;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use tandem::listener::{Listener, Workers};
 use tandem::metrics::SessionMetrics;
 use tandem::routing::{DrainReport, OpenSession, RoutingTable, Writer};
 use tandem::session::{Activity, Channels, SessionEnd, Shared, serve};
@@ -218,6 +220,15 @@ impl Stage {
         (client.expect("connected"), tokio::spawn(session))
     }
 
+    /// A door before threads of the sessions' own, as the proxy has them, and the tasks of it.
+    pub fn workers(&self, threads: usize) -> (ServerAddress, JoinHandle<std::io::Result<()>>) {
+        let address = ServerAddress::Tcp { host: "127.0.0.1".into(), port: 0 };
+        let listener = Listener::bind(&address).expect("a port");
+        let address = listener.address().expect("bound");
+        let (workers, _) = Workers::start(threads, &self.shared).expect("threads");
+        (address, tokio::spawn(listener.run(workers)))
+    }
+
     /// A client without a password, logged in on the active master `master`.
     pub async fn log_in(
         &mut self,
@@ -263,6 +274,27 @@ impl Stage {
         FakeConnection::new(stream, self.thread_id)
     }
 
+    /// Lets a master accept whoever comes, and say OK to everything. Returns how many writes it had.
+    pub fn let_run(&mut self, master: u16) -> Arc<AtomicU64> {
+        let writes = Arc::new(AtomicU64::new(0));
+        let (counted, offered) = (Arc::clone(&writes), self.offered);
+        let door = self.take_door(master);
+        tokio::spawn(async move {
+            for thread_id in 1.. {
+                let (stream, _) = door.accept().await.expect("accepted");
+                let counted = Arc::clone(&counted);
+                tokio::spawn(async move {
+                    let mut connection = FakeConnection::new(stream, thread_id);
+                    // A session that sees another table comes no further.
+                    if connection.try_to_greet(offered).await.is_ok() {
+                        let _ = connection.say_ok_to_all(counted).await;
+                    }
+                });
+            }
+        });
+        writes
+    }
+
     /// Numbers the connections from here on, as a server that starts again begins at the front.
     pub fn restart_numbering(&mut self) {
         self.thread_id = 0;
@@ -276,11 +308,14 @@ impl Stage {
 
     /// Closes a master's door: connections are refused from here on.
     pub fn close_door(&mut self, master: u16) {
-        let address = self.masters[usize::from(master)].local_addr().expect("bound");
+        drop(self.take_door(master));
+    }
+
+    fn take_door(&mut self, master: u16) -> TcpListener {
         let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         other.set_nonblocking(true).expect("set");
-        let _ = address;
-        self.masters[usize::from(master)] = TcpListener::from_std(other).expect("adopted");
+        let other = TcpListener::from_std(other).expect("adopted");
+        std::mem::replace(&mut self.masters[usize::from(master)], other)
     }
 }
 
