@@ -70,10 +70,9 @@ impl Drain {
 mod tests {
     use std::time::Instant;
 
-    use super::super::registry::Activity;
-    use super::super::state::MigrationBlocker;
-    use super::super::tie::Tie;
     use super::*;
+    use crate::session::tie::Tie;
+    use crate::session::{Activity, MigrationBlocker};
 
     const M1: ServerId = ServerId(0);
 

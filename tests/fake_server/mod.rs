@@ -84,11 +84,23 @@ impl Stage {
             names.push((name.to_owned(), ServerAddress::Tcp { host: "127.0.0.1".into(), port }));
             masters.push(listener);
         }
+        let servers = Servers::new(names, []);
+        Self { masters, ..Self::before(servers, hold, connect_timeout, accounts) }
+    }
+
+    /// The test is the control plane of these servers. The first is active.
+    pub fn before(
+        servers: Servers,
+        hold: Duration,
+        connect_timeout: Duration,
+        accounts: Accounts,
+    ) -> Self {
         let table = RoutingTable {
             generation: 1,
             term: Term(1),
             writer: Writer::Active(ServerId(0)),
             draining: None,
+            next: None,
             pace: None,
             identity: Some(Arc::new(Identity {
                 flavor: Flavor::MariaDb,
@@ -97,7 +109,7 @@ impl Stage {
                 collation: 8,
                 plugin: "mysql_native_password".into(),
             })),
-            servers: Servers::new(names, []),
+            servers,
         };
         let (routes, routes_seen) = watch::channel(Arc::new(table));
         let (accounts, accounts_seen) = watch::channel(Arc::new(accounts));
@@ -132,7 +144,7 @@ impl Stage {
             shared,
             observations,
             drains,
-            masters,
+            masters: Vec::new(),
             routes,
             accounts,
             thread_id: 100,
@@ -155,30 +167,48 @@ impl Stage {
         stage
     }
 
-    fn publish(&self, writer: Writer, draining: Option<ServerId>) -> u64 {
-        let mut table = (**self.routes.borrow()).clone();
-        table.generation += 1;
-        table.writer = writer;
-        table.draining = draining;
-        let generation = table.generation;
+    /// Publishes another table. Returns its generation.
+    fn publish(&self, writer: Writer, change: impl FnOnce(&mut RoutingTable)) -> u64 {
+        let last = (**self.routes.borrow()).clone();
+        let generation = last.generation + 1;
+        let mut table =
+            RoutingTable { generation, writer, draining: None, next: None, pace: None, ..last };
+        change(&mut table);
         self.routes.send_replace(Arc::new(table));
         generation
     }
 
     /// This master is active now.
     pub fn activate(&self, master: u16) {
-        self.publish(Writer::Active(ServerId(master)), None);
+        self.publish(Writer::Active(ServerId(master)), |_| {});
+    }
+
+    /// The same, and writers wait for so long.
+    pub fn activate_at(&self, master: u16, pace: Duration) {
+        self.publish(Writer::Active(ServerId(master)), |table| table.pace = Some(pace));
     }
 
     /// Nobody is active now.
     pub fn hold(&self, reason: &str) {
-        self.publish(Writer::Held { since: Instant::now(), reason: reason.into() }, None);
+        self.publish(Writer::Held { since: Instant::now(), reason: reason.into() }, |_| {});
     }
 
     /// Nobody is active now, and this master is to be left. Returns the table's generation.
     pub fn drain(&self, master: u16) -> u64 {
+        self.leave(master, None)
+    }
+
+    /// The same, and this other one is to be active next.
+    pub fn drain_towards(&self, master: u16, next: u16) -> u64 {
+        self.leave(master, Some(ServerId(next)))
+    }
+
+    fn leave(&self, master: u16, next: Option<ServerId>) -> u64 {
         let writer = Writer::Held { since: Instant::now(), reason: "switching over".into() };
-        self.publish(writer, Some(ServerId(master)))
+        self.publish(writer, |table| {
+            table.draining = Some(ServerId(master));
+            table.next = next;
+        })
     }
 
     /// Waits until so many sessions' statements are held.

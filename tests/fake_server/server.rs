@@ -87,6 +87,13 @@ impl FakeConnection {
         }
     }
 
+    /// The next command has to be a wish for session tracking, the last that a session is restored
+    /// with. Grants it.
+    pub async fn grant_tracking(&mut self) {
+        let payload = self.packet().await;
+        assert!(self.is_the_proxys_own(&payload).await, "{payload:?}");
+    }
+
     /// Answers what the proxy asks for itself.
     async fn is_the_proxys_own(&mut self, payload: &[u8]) -> bool {
         if sql(payload).starts_with(TRACK) {
