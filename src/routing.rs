@@ -38,8 +38,11 @@ pub struct RoutingTable {
     /// The master on which sessions may still finish what they have open there, while nobody takes
     /// anything new: a switchover is about to leave it. Whoever has nothing open waits.
     pub draining: Option<ServerId>,
-    /// How long every write waits before it is sent, so that the standby gets close. `None`: not at
-    /// all.
+    /// Who is to be active next, while nobody is: sessions whose statements wait may log in there
+    /// already and restore themselves, so that the wait ends with the statement.
+    pub next: Option<ServerId>,
+    /// How long every write outside of a transaction, and every transaction's first statement, waits
+    /// before it is sent, so that the standby gets close. `None`: not at all.
     pub pace: Option<Duration>,
     /// What clients are greeted with. `None` until a master has been seen.
     pub identity: Option<Arc<Identity>>,
@@ -76,6 +79,7 @@ impl RoutingTable {
             term: Term::default(),
             writer: Writer::Held { since: now, reason: "Tandem has just started".into() },
             draining: None,
+            next: None,
             pace: None,
             identity: None,
             servers,
@@ -88,6 +92,15 @@ impl RoutingTable {
         match self.writer {
             Writer::Active(server) => Some(server),
             Writer::Held { .. } => None,
+        }
+    }
+
+    /// Whether `server` is the active master, or is to be the next one.
+    #[must_use]
+    pub fn leads_to(&self, server: ServerId) -> bool {
+        match self.writer {
+            Writer::Active(active) => active == server,
+            Writer::Held { .. } => self.next == Some(server),
         }
     }
 }

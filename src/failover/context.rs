@@ -376,6 +376,7 @@ impl Context {
             term: self.term(),
             writer,
             draining,
+            next: None,
             pace: self.pace,
             identity,
             servers: self.servers.clone(),

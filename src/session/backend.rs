@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::answering::{agreed_compression, capabilities_towards, first_collation, log_in};
@@ -99,6 +100,15 @@ pub(super) fn kind_of(error: &io::Error) -> UnreachableKind {
 }
 
 impl Backend {
+    /// Says goodbye, if the server takes it within a moment.
+    pub(super) async fn leave(mut self) {
+        let quit = async {
+            self.stream.write_all(&[1, 0, 0, 0, 1]).await?;
+            self.stream.flush().await
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(100), quit).await;
+    }
+
     /// Connects to `server` and logs in, within `timeout`.
     pub(super) async fn connect(
         server: &Server,

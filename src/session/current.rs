@@ -47,6 +47,8 @@ pub(super) struct Current {
     pub(super) unanswered: bool,
     /// The master was to be left while it had this: it is well, and will answer.
     pub(super) drained: bool,
+    /// It has waited as long as writers are to wait.
+    pub(super) paced: bool,
     /// It kills a session of Tandem's.
     pub(super) kill: Option<Box<Kill>>,
     /// When it was first lost on its way to a server.
@@ -70,6 +72,7 @@ impl Current {
             held: None,
             unanswered: false,
             drained: false,
+            paced: false,
             kill: None,
             lost_since: None,
         }
@@ -128,6 +131,7 @@ impl Relay {
         current.held = None;
         current.unanswered = false;
         current.drained = false;
+        current.paced = false;
         current.kill = kill;
         current.lost_since = None;
     }

@@ -71,9 +71,8 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::session::registry::Activity;
-    use crate::session::state::MigrationBlocker;
     use crate::session::tie::Tie;
+    use crate::session::{Activity, MigrationBlocker};
 
     const M1: ServerId = ServerId(0);
 

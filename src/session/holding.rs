@@ -54,13 +54,7 @@ impl Relay {
         &mut self,
         pause: Option<Duration>,
     ) -> Result<Result<(), Unheeded>, SessionEnd> {
-        if self.current.held.is_none() {
-            self.entry.take_interrupt(); // it was for a statement before
-            self.current.held = Some(Held::begin(&self.shared));
-        }
-        let waited = self.current.held.as_ref().map_or(Duration::ZERO, |h| h.since.elapsed());
-        self.rest(Activity::Held);
-        let left = self.shared.hold.saturating_sub(waited);
+        let left = self.begin_hold();
         if left.is_zero() {
             return Ok(Err(Unheeded::Expired));
         }
@@ -84,6 +78,17 @@ impl Relay {
             },
         }
         Ok(Ok(()))
+    }
+
+    /// The statement waits from here on, if it does not yet. Returns for how long it still may.
+    pub(super) fn begin_hold(&mut self) -> Duration {
+        if self.current.held.is_none() {
+            self.entry.take_interrupt(); // it was for a statement before
+            self.current.held = Some(Held::begin(&self.shared));
+        }
+        self.rest(Activity::Held);
+        let waited = self.current.held.as_ref().map_or(Duration::ZERO, |h| h.since.elapsed());
+        self.shared.hold.saturating_sub(waited)
     }
 
     /// Resolves when the client goes away, or the session or its statement is killed. What the client

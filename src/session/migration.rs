@@ -7,8 +7,7 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
-
+use super::ahead::Ahead;
 use super::attributes;
 use super::backend::{Accepted, Backend, ConnectFailure};
 use super::client_error::ClientError;
@@ -31,7 +30,7 @@ impl Relay {
     pub(super) async fn log_in(&mut self) -> Result<Vec<u8>, Refusal> {
         loop {
             let table = self.shared.table();
-            self.generation = table.generation;
+            self.take_in(&table);
             let Some(active) = table.active() else {
                 if self.is_vouched_for() {
                     let status = StatusFlags::AUTOCOMMIT;
@@ -92,11 +91,21 @@ impl Relay {
         self.wait_for_routes().await?.map_err(Refusal::Tandem)
     }
 
-    /// Sees to it that the session is on the active master, or where its open transaction is. It is
+    /// Sees to it that the session is on the active master, or where what it has open is. It is
     /// nowhere afterwards if it had to leave a server and a transaction with it.
     ///
     /// The outer error ends the session; the inner one answers the command.
     pub(super) async fn reach_active(&mut self) -> Result<Result<(), ClientError>, SessionEnd> {
+        let mut ahead = Ahead::default();
+        let reached = self.approach_active(&mut ahead).await;
+        ahead.leave().await;
+        reached
+    }
+
+    async fn approach_active(
+        &mut self,
+        ahead: &mut Ahead,
+    ) -> Result<Result<(), ClientError>, SessionEnd> {
         loop {
             self.entry.set_running(); // before the table is looked at
             let table = self.shared.table();
@@ -108,6 +117,9 @@ impl Relay {
                 // What comes after what is open waits.
                 Writer::Held { .. } if self.may_finish(&table) => return Ok(Ok(())),
                 Writer::Held { .. } => {
+                    if let Err(error) = self.log_in_ahead(ahead, &table).await? {
+                        return Ok(Err(error));
+                    }
                     if let Err(error) = self.wait_for_routes().await? {
                         return Ok(Err(error));
                     }
@@ -120,6 +132,9 @@ impl Relay {
                 if self.lost_transaction.is_some() {
                     return Ok(Ok(())); // the client has to be told first
                 }
+            }
+            if self.adopt(ahead, active).await {
+                continue;
             }
             // Whoever was active when the login began may not be when it ends: the table is looked
             // at again in either case.
@@ -174,7 +189,7 @@ impl Relay {
         }
     }
 
-    /// Logs in to a server, for as long as it is the active one and the client is there.
+    /// Logs in to a server, for as long as it is the active one or to be it, and the client is there.
     pub(super) async fn connect(
         &mut self,
         server: &Server,
@@ -190,7 +205,7 @@ impl Relay {
         let mut routes = shared.routes();
         tokio::select! {
             connected = connecting => Ok(connected),
-            _ = routes.wait_for(|table| table.active() != Some(server.id)) => {
+            _ = routes.wait_for(|table| !table.leads_to(server.id)) => {
                 let detail = "another master is active now".to_owned();
                 Ok(Err(ConnectFailure::Replaced(detail)))
             }
@@ -235,7 +250,7 @@ impl Relay {
     }
 
     /// Makes a fresh login what the session is, and waits until the server has agreed to all of it.
-    async fn restore(&mut self, backend: &mut Backend) -> Result<(), NotRestored> {
+    pub(super) async fn restore(&self, backend: &mut Backend) -> Result<(), NotRestored> {
         let statements = self.state.restoring_sql();
         let mut packets = Vec::new();
         for sql in &statements {
@@ -328,14 +343,10 @@ impl Relay {
     /// not hear it, and must not where it would take it for the end of something else.
     pub(super) async fn release_backend(&mut self) {
         self.entry.set_place(None);
-        if let Some(mut backend) = self.backend.take()
+        if let Some(backend) = self.backend.take()
             && !self.half_sent
         {
-            let quit = async {
-                backend.stream.write_all(&[1, 0, 0, 0, 1]).await?;
-                backend.stream.flush().await
-            };
-            let _ = tokio::time::timeout(Duration::from_millis(100), quit).await;
+            backend.leave().await;
         }
     }
 }
@@ -357,8 +368,11 @@ impl From<SessionEnd> for Refusal {
     }
 }
 
-enum NotRestored {
+/// Why a session could not be made what it was.
+pub(super) enum NotRestored {
+    /// The server said no to a part of it.
     Refused(String),
+    /// The connection broke.
     Broken(StreamError),
 }
 

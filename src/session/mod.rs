@@ -15,6 +15,7 @@
 //!
 //! Not here: who is active (the failover machine), and when a client may connect (the listener).
 
+mod ahead;
 mod answering;
 mod assignment;
 mod attributes;

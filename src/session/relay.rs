@@ -156,7 +156,6 @@ impl Relay {
 
     /// Carries a command that is kept until it is answered.
     async fn carry_whole(&mut self) -> Result<(), SessionEnd> {
-        let mut paced = false;
         loop {
             if self.lost_transaction.is_some() {
                 if self.closed.is_some() {
@@ -172,10 +171,6 @@ impl Relay {
             if self.backend.is_none() && self.current.command == Command::StmtClose {
                 return self.answer_unknown_statement().await; // whoever knew it is gone
             }
-            if let Some(pace) = self.pace.filter(|_| !paced) {
-                self.keep_pace(pace).await?;
-                paced = true;
-            }
             if self.backend.is_none()
                 || self.unsettled
                 || self.shared.generation() > self.generation
@@ -186,6 +181,12 @@ impl Relay {
                 if self.backend.is_none() {
                     continue; // it left a server, and a transaction with it
                 }
+            }
+            if let Some(pause) = self.pause_before() {
+                if let Err(error) = self.pause(pause).await? {
+                    return self.give_up(&error).await;
+                }
+                continue;
             }
             if !self.statement_is_ready() {
                 if !self.make_statement_ready().await? {

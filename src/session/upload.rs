@@ -30,6 +30,11 @@ enum Until {
 impl Relay {
     /// Carries a command that is not kept. It can be sent once only.
     pub(super) async fn carry_long(&mut self) -> Result<(), SessionEnd> {
+        if let Some(pause) = self.pause_before()
+            && let Err(error) = self.pause(pause).await?
+        {
+            return self.drop_command(&error).await;
+        }
         if (self.backend.is_none() || self.unsettled || self.shared.generation() > self.generation)
             && let Err(error) = self.reach_active().await?
         {

@@ -4,10 +4,13 @@
 //! Every test hurts its own pair. Nothing here judges how long something took: conditions are
 //! awaited, and a bound only ends what has gone wrong. Figures are the drills' (`make drill`).
 
+#[path = "../fake_server/mod.rs"]
+mod fake_server;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod configuration;
+mod draining;
 mod idle;
 mod in_flight;
 mod logins;

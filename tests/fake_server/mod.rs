@@ -16,8 +16,10 @@ pub use server::FakeConnection;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use tandem::listener::{Listener, Workers};
 use tandem::metrics::SessionMetrics;
 use tandem::routing::{DrainReport, OpenSession, RoutingTable, Writer};
 use tandem::session::{Activity, Channels, SessionEnd, Shared, serve};
@@ -82,11 +84,23 @@ impl Stage {
             names.push((name.to_owned(), ServerAddress::Tcp { host: "127.0.0.1".into(), port }));
             masters.push(listener);
         }
+        let servers = Servers::new(names, []);
+        Self { masters, ..Self::before(servers, hold, connect_timeout, accounts) }
+    }
+
+    /// The test is the control plane of these servers. The first is active.
+    pub fn before(
+        servers: Servers,
+        hold: Duration,
+        connect_timeout: Duration,
+        accounts: Accounts,
+    ) -> Self {
         let table = RoutingTable {
             generation: 1,
             term: Term(1),
             writer: Writer::Active(ServerId(0)),
             draining: None,
+            next: None,
             pace: None,
             identity: Some(Arc::new(Identity {
                 flavor: Flavor::MariaDb,
@@ -95,7 +109,7 @@ impl Stage {
                 collation: 8,
                 plugin: "mysql_native_password".into(),
             })),
-            servers: Servers::new(names, []),
+            servers,
         };
         let (routes, routes_seen) = watch::channel(Arc::new(table));
         let (accounts, accounts_seen) = watch::channel(Arc::new(accounts));
@@ -130,7 +144,7 @@ impl Stage {
             shared,
             observations,
             drains,
-            masters,
+            masters: Vec::new(),
             routes,
             accounts,
             thread_id: 100,
@@ -153,30 +167,48 @@ impl Stage {
         stage
     }
 
-    fn publish(&self, writer: Writer, draining: Option<ServerId>) -> u64 {
-        let mut table = (**self.routes.borrow()).clone();
-        table.generation += 1;
-        table.writer = writer;
-        table.draining = draining;
-        let generation = table.generation;
+    /// Publishes another table. Returns its generation.
+    fn publish(&self, writer: Writer, change: impl FnOnce(&mut RoutingTable)) -> u64 {
+        let last = (**self.routes.borrow()).clone();
+        let generation = last.generation + 1;
+        let mut table =
+            RoutingTable { generation, writer, draining: None, next: None, pace: None, ..last };
+        change(&mut table);
         self.routes.send_replace(Arc::new(table));
         generation
     }
 
     /// This master is active now.
     pub fn activate(&self, master: u16) {
-        self.publish(Writer::Active(ServerId(master)), None);
+        self.publish(Writer::Active(ServerId(master)), |_| {});
+    }
+
+    /// The same, and writers wait for so long.
+    pub fn activate_at(&self, master: u16, pace: Duration) {
+        self.publish(Writer::Active(ServerId(master)), |table| table.pace = Some(pace));
     }
 
     /// Nobody is active now.
     pub fn hold(&self, reason: &str) {
-        self.publish(Writer::Held { since: Instant::now(), reason: reason.into() }, None);
+        self.publish(Writer::Held { since: Instant::now(), reason: reason.into() }, |_| {});
     }
 
     /// Nobody is active now, and this master is to be left. Returns the table's generation.
     pub fn drain(&self, master: u16) -> u64 {
+        self.leave(master, None)
+    }
+
+    /// The same, and this other one is to be active next.
+    pub fn drain_towards(&self, master: u16, next: u16) -> u64 {
+        self.leave(master, Some(ServerId(next)))
+    }
+
+    fn leave(&self, master: u16, next: Option<ServerId>) -> u64 {
         let writer = Writer::Held { since: Instant::now(), reason: "switching over".into() };
-        self.publish(writer, Some(ServerId(master)))
+        self.publish(writer, |table| {
+            table.draining = Some(ServerId(master));
+            table.next = next;
+        })
     }
 
     /// Waits until so many sessions' statements are held.
@@ -216,6 +248,15 @@ impl Stage {
         let (stream, peer) = accepted.expect("accepted");
         let session = serve(Stream::Tcp(stream), Some(peer), Arc::clone(&self.shared));
         (client.expect("connected"), tokio::spawn(session))
+    }
+
+    /// A door before threads of the sessions' own, as the proxy has them, and the tasks of it.
+    pub fn workers(&self, threads: usize) -> (ServerAddress, JoinHandle<std::io::Result<()>>) {
+        let address = ServerAddress::Tcp { host: "127.0.0.1".into(), port: 0 };
+        let listener = Listener::bind(&address).expect("a port");
+        let address = listener.address().expect("bound");
+        let (workers, _) = Workers::start(threads, &self.shared).expect("threads");
+        (address, tokio::spawn(listener.run(workers)))
     }
 
     /// A client without a password, logged in on the active master `master`.
@@ -263,6 +304,27 @@ impl Stage {
         FakeConnection::new(stream, self.thread_id)
     }
 
+    /// Lets a master accept whoever comes, and say OK to everything. Returns how many writes it had.
+    pub fn let_run(&mut self, master: u16) -> Arc<AtomicU64> {
+        let writes = Arc::new(AtomicU64::new(0));
+        let (counted, offered) = (Arc::clone(&writes), self.offered);
+        let door = self.take_door(master);
+        tokio::spawn(async move {
+            for thread_id in 1.. {
+                let (stream, _) = door.accept().await.expect("accepted");
+                let counted = Arc::clone(&counted);
+                tokio::spawn(async move {
+                    let mut connection = FakeConnection::new(stream, thread_id);
+                    // A session that sees another table comes no further.
+                    if connection.try_to_greet(offered).await.is_ok() {
+                        let _ = connection.say_ok_to_all(counted).await;
+                    }
+                });
+            }
+        });
+        writes
+    }
+
     /// Numbers the connections from here on, as a server that starts again begins at the front.
     pub fn restart_numbering(&mut self) {
         self.thread_id = 0;
@@ -276,11 +338,14 @@ impl Stage {
 
     /// Closes a master's door: connections are refused from here on.
     pub fn close_door(&mut self, master: u16) {
-        let address = self.masters[usize::from(master)].local_addr().expect("bound");
+        drop(self.take_door(master));
+    }
+
+    fn take_door(&mut self, master: u16) -> TcpListener {
         let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         other.set_nonblocking(true).expect("set");
-        let _ = address;
-        self.masters[usize::from(master)] = TcpListener::from_std(other).expect("adopted");
+        let other = TcpListener::from_std(other).expect("adopted");
+        std::mem::replace(&mut self.masters[usize::from(master)], other)
     }
 }
 

@@ -1,8 +1,11 @@
 //! One connection of a scripted master.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tandem::wire::{
     Capabilities, Greeting, HandshakeResponse, Header, PacketStream, StatusFlags, Stream,
-    put_packet,
+    StreamError, put_packet,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -45,6 +48,11 @@ impl FakeConnection {
 
     /// Greets and hears the login, and leaves the answer to the test.
     pub async fn greet(&mut self, offered: Capabilities) {
+        self.try_to_greet(offered).await.expect("a login");
+    }
+
+    /// The same; an error when the client has gone again.
+    pub async fn try_to_greet(&mut self, offered: Capabilities) -> Result<(), StreamError> {
         let greeting = Greeting {
             version: "5.5.5-10.11.19-MariaDB".into(),
             connection_id: self.thread_id,
@@ -54,9 +62,10 @@ impl FakeConnection {
             status: StatusFlags::AUTOCOMMIT,
             plugin: "mysql_native_password".into(),
         };
-        self.say(&greeting.to_payload()).await;
-        let payload = within("a login", self.packets.read()).await.expect("a login");
+        self.packets.write(&greeting.to_payload()).await?;
+        let payload = within("a login", self.packets.read()).await?;
         self.login = Some(HandshakeResponse::parse(&payload).expect("a handshake response"));
+        Ok(())
     }
 
     /// The next packet, whatever it is.
@@ -76,6 +85,13 @@ impl FakeConnection {
                 return payload;
             }
         }
+    }
+
+    /// The next command has to be a wish for session tracking, the last that a session is restored
+    /// with. Grants it.
+    pub async fn grant_tracking(&mut self) {
+        let payload = self.packet().await;
+        assert!(self.is_the_proxys_own(&payload).await, "{payload:?}");
     }
 
     /// Answers what the proxy asks for itself.
@@ -166,6 +182,24 @@ impl FakeConnection {
             self.packets.write_raw(piece).await.expect("sent");
             for _ in 0..3 {
                 tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Answers the login and every command with an OK until the session lets go: BEGIN, COMMIT and what is between
+    /// them with the flags of a transaction. Writes are counted before they are answered.
+    pub async fn say_ok_to_all(mut self, writes: Arc<AtomicU64>) -> Result<(), StreamError> {
+        let mut status = packets::AUTOCOMMIT;
+        loop {
+            self.packets.write(&packets::ok(status)).await?;
+            let payload = self.packets.read().await?;
+            match sql(&payload) {
+                b"BEGIN" => status |= packets::IN_TRANSACTION,
+                b"COMMIT" => status &= !packets::IN_TRANSACTION,
+                sql if sql.starts_with(b"INSERT") => {
+                    writes.fetch_add(1, Ordering::SeqCst);
+                }
+                _ => {}
             }
         }
     }

@@ -9,6 +9,7 @@ mod in_flight;
 mod killing;
 mod logins;
 mod moving;
+mod racing;
 mod responses;
 mod shapes;
 mod statements;
