@@ -47,10 +47,13 @@ async fn tandem(stack: &Stack, arguments: &[&str], password: &str) -> (i32, Stri
         .env("TANDEM_ADMIN__CONSOLE", format!("127.0.0.1:{}", console_port(stack)))
         .env("TANDEM_ADMIN__PASSWORD", password);
     let running = tokio::task::spawn_blocking(move || command.output());
-    let Output { status, stdout, stderr } =
-        tokio::time::timeout(PATIENCE, running).await.expect("in time").unwrap().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
+    let Output { status, stdout, stderr } = tokio::time::timeout(PATIENCE, running)
+        .await
+        .expect("in time")
+        .expect("no panic")
+        .expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().expect("no signal"), text(stdout), text(stderr))
 }
 
 async fn error_code(client: &mut Conn, statement: &str) -> u16 {
@@ -93,7 +96,7 @@ async fn status_of_a_healthy_pair(stack: &Stack) {
 }
 
 async fn orders_and_errors(stack: &Stack) {
-    let mut client = console(stack, Some("hush")).await.unwrap();
+    let mut client = console(stack, Some("hush")).await.expect("a login");
     assert_eq!(error_code(&mut client, "SWITCHOVER TO m3").await, 1210);
     assert_eq!(error_code(&mut client, "SWITCHOVER m2").await, 1064);
     assert_eq!(error_code(&mut client, "KILL 12").await, 1094);
@@ -115,11 +118,11 @@ async fn orders_and_errors(stack: &Stack) {
 
 async fn a_session_is_killed(stack: &Stack) {
     let mut victim = stack.connect().await;
-    let mut client = console(stack, Some("hush")).await.unwrap();
+    let mut client = console(stack, Some("hush")).await.expect("a login");
     let id = victim.id();
-    let rows: Vec<Row> = client.query("SHOW SESSIONS").await.unwrap();
+    let rows: Vec<Row> = client.query("SHOW SESSIONS").await.expect("an answer");
     assert!(rows.iter().any(|row| row.get::<String, _>("Id") == Some(id.to_string())));
-    client.query_drop(format!("KILL {id}")).await.unwrap();
+    client.query_drop(format!("KILL {id}")).await.expect("an answer");
     assert!(victim.ping().await.is_err());
 }
 
@@ -132,14 +135,14 @@ async fn a_failover_is_told(stack: &mut Stack, path: &std::path::Path) {
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .unwrap();
+        .expect("it runs");
     stack.sandbox.server_mut(0).kill().await.expect("killed");
     stack.await_active(Some("m2")).await;
     let told = async {
         use tokio::io::AsyncBufReadExt as _;
-        let out = tokio::io::BufReader::new(follower.stdout.take().unwrap());
+        let out = tokio::io::BufReader::new(follower.stdout.take().expect("a pipe"));
         let mut lines = out.lines();
-        while let Some(line) = lines.next_line().await.unwrap() {
+        while let Some(line) = lines.next_line().await.expect("text") {
             if line.contains("m2 is active by term") {
                 return line;
             }
@@ -148,7 +151,7 @@ async fn a_failover_is_told(stack: &mut Stack, path: &std::path::Path) {
     };
     let line = tokio::time::timeout(PATIENCE, told).await.expect("told in time");
     assert!(line.contains("→ steady"), "{line}");
-    follower.kill().await.unwrap();
+    follower.kill().await.expect("ended");
 
     let (code, out, _) = tandem(stack, &["events", "-n", "100"], "hush").await;
     assert_eq!(code, 0);
@@ -158,11 +161,13 @@ async fn a_failover_is_told(stack: &mut Stack, path: &std::path::Path) {
     let (_, shown, _) = tandem(stack, &["status"], "hush").await;
     assert!(shown.starts_with("m2 is active") && shown.contains("! m1 "), "{shown}");
 
-    let written = std::fs::read_to_string(path).unwrap();
-    let last: serde_json::Value = serde_json::from_str(written.lines().last().unwrap()).unwrap();
-    assert!(last["number"].as_u64().unwrap() >= 3, "{written}");
-    let mut client = console(stack, Some("hush")).await.unwrap();
-    let samples: Vec<(String, Option<String>)> = client.query("SHOW STATS").await.unwrap();
+    let written = std::fs::read_to_string(path).expect("the file");
+    let last: serde_json::Value =
+        serde_json::from_str(written.lines().last().expect("a line")).expect("JSON");
+    assert!(last["number"].as_u64().expect("a number") >= 3, "{written}");
+    let mut client = console(stack, Some("hush")).await.expect("a login");
+    let samples: Vec<(String, Option<String>)> =
+        client.query("SHOW STATS").await.expect("an answer");
     let of = |name: &str| samples.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.clone());
     let counted = of("tandem_failover_changes_total{kind=\"failover\"}");
     assert_eq!(counted.as_deref(), Some("1"));
@@ -173,7 +178,7 @@ async fn nobody_is_active(stack: &mut Stack) {
     stack.sandbox.server_mut(1).kill().await.expect("killed");
     let mut routes = stack.app.handles().routes.clone();
     let held = routes.wait_for(|table| table.active().is_none());
-    tokio::time::timeout(PATIENCE, held).await.expect("held in time").unwrap();
+    tokio::time::timeout(PATIENCE, held).await.expect("held in time").expect("published");
     let (code, out, _) = tandem(stack, &["status"], "hush").await;
     assert_eq!(code, 1, "{out}");
     assert!(out.starts_with("nobody is active, for "), "{out}");
@@ -187,9 +192,9 @@ async fn a_shutdown(stack: Stack) {
         .tcp_port(port)
         .user(Some("admin"))
         .pass(Some("hush"));
-    let mut client = Conn::new(options).await.unwrap();
-    let said: Option<(String,)> = client.query_first("SHUTDOWN").await.unwrap();
-    assert!(said.unwrap().0.starts_with("Tandem stops"));
+    let mut client = Conn::new(options).await.expect("a login");
+    let said: Option<(String,)> = client.query_first("SHUTDOWN").await.expect("an answer");
+    assert!(said.expect("a row").0.starts_with("Tandem stops"));
     tokio::time::timeout(PATIENCE, app.ended()).await.expect("it ends");
     app.stop();
     let output = Command::new(env!("CARGO_BIN_EXE_tandem"))
@@ -197,8 +202,8 @@ async fn a_shutdown(stack: Stack) {
         .current_dir(sandbox.directory())
         .env("TANDEM_ADMIN__CONSOLE", format!("127.0.0.1:{port}"))
         .output()
-        .unwrap();
+        .expect("it runs");
     assert_eq!(output.status.code(), Some(2));
-    let err = String::from_utf8(output.stderr).unwrap();
+    let err = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(err.contains(&format!("no proxy answers at 127.0.0.1:{port}")), "{err}");
 }
