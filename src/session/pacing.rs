@@ -64,6 +64,8 @@ impl Relay {
             },
         };
         self.entry.set_running();
+        // The table is looked at, whether or not its news came this way already.
+        self.generation = 0;
         over
     }
 }
