@@ -62,6 +62,13 @@ pub(super) struct Context {
     because: Option<(String, Option<ServerId>)>,
 }
 
+/// From where to where, while nobody takes writes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    draining: Option<ServerId>,
+    next: Option<ServerId>,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InDoubt {
     pub(super) server: ServerId,
@@ -334,13 +341,19 @@ impl Context {
     /// Nobody takes writes, for this reason.
     pub(super) fn hold(&mut self, reason: &str) {
         let held = self.held(reason);
-        self.publish(held, None);
+        self.publish(held, Way::default());
+    }
+
+    /// Nobody takes writes until `next` does.
+    pub(super) fn hold_for(&mut self, next: ServerId, reason: &str) {
+        let held = self.held(reason);
+        self.publish(held, Way { draining: None, next: Some(next) });
     }
 
     /// Nobody takes writes, but what sessions have open on `server` may end there.
-    pub(super) fn drain(&mut self, server: ServerId, reason: &str) {
+    pub(super) fn drain(&mut self, server: ServerId, next: Option<ServerId>, reason: &str) {
         let held = self.held(reason);
-        self.publish(held, Some(server));
+        self.publish(held, Way { draining: Some(server), next });
     }
 
     fn held(&self, reason: &str) -> Writer {
@@ -353,18 +366,19 @@ impl Context {
 
     /// `server` takes writes.
     pub(super) fn activate(&mut self, server: ServerId) {
-        self.publish(Writer::Active(server), None);
+        self.publish(Writer::Active(server), Way::default());
     }
 
     /// Publishes anew if something other than the writer changed.
     pub(super) fn refresh_table(&mut self) {
-        self.publish(self.table.writer.clone(), self.table.draining);
+        let way = Way { draining: self.table.draining, next: self.table.next };
+        self.publish(self.table.writer.clone(), way);
     }
 
-    fn publish(&mut self, writer: Writer, draining: Option<ServerId>) {
+    fn publish(&mut self, writer: Writer, way: Way) {
         let identity = self.identity(&writer);
         let same = self.table.writer == writer
-            && self.table.draining == draining
+            && (self.table.draining, self.table.next) == (way.draining, way.next)
             && self.table.pace == self.pace
             && self.table.term == self.term()
             && self.table.identity == identity;
@@ -375,8 +389,8 @@ impl Context {
             generation: self.table.generation + 1,
             term: self.term(),
             writer,
-            draining,
-            next: None,
+            draining: way.draining,
+            next: way.next,
             pace: self.pace,
             identity,
             servers: self.servers.clone(),

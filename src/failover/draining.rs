@@ -14,8 +14,6 @@ const NAMED: usize = 3;
 #[derive(Clone, Debug)]
 pub(super) struct Draining {
     switchover: Switchover,
-    /// The table that the sessions are to answer.
-    generation: u64,
     /// Who had something open by the last report; `None` before the first.
     open: Option<Vec<OpenSession>>,
     pub(super) until: Instant,
@@ -27,11 +25,11 @@ impl Draining {
         let reason = format!("switching over from {} to {}", cx.name(from), cx.name(to));
         // Whoever is held need not wait once more afterwards.
         cx.pace = None;
-        cx.drain(from, &reason);
+        cx.drain(from, Some(to), &reason);
         cx.because(format!("{} is close behind {}", cx.name(to), cx.name(from)), Some(to));
         switchover.held_since = Some(cx.now);
-        let (generation, until) = (cx.table.generation, cx.now + cx.policy.drain);
-        Phase::Draining(Self { switchover, generation, open: None, until })
+        let until = cx.now + cx.policy.drain;
+        Phase::Draining(Self { switchover, open: None, until })
     }
 
     pub(super) fn handle(mut self, cx: &mut Context, input: Input<'_>) -> Phase {
@@ -39,7 +37,7 @@ impl Draining {
             return self.switchover.give_up(cx, &obstacle);
         }
         if let Input::Drained(report) = input {
-            self.hear(report);
+            self.hear(cx, report);
         }
         if self.open.as_ref().is_some_and(Vec::is_empty) {
             return Freezing::enter(cx, self.switchover);
@@ -59,8 +57,9 @@ impl Draining {
         }
     }
 
-    fn hear(&mut self, report: &DrainReport) {
-        if report.generation == self.generation {
+    /// The table may have been published anew meanwhile, for another reason; it is answered anew.
+    fn hear(&mut self, cx: &Context, report: &DrainReport) {
+        if report.generation == cx.table.generation {
             self.open = Some(report.open.clone());
         }
     }

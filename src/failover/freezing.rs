@@ -27,7 +27,8 @@ enum Step {
 impl Freezing {
     pub(super) fn enter(cx: &mut Context, switchover: Switchover) -> Phase {
         let (from, to) = (switchover.from, switchover.to);
-        cx.hold(&format!("switching over from {} to {}", cx.name(from), cx.name(to)));
+        let reason = format!("switching over from {} to {}", cx.name(from), cx.name(to));
+        cx.hold_for(to, &reason);
         let reason = match switchover.broken {
             0 => format!("no session has anything open on {}", cx.name(from)),
             count => format!("{count} sessions with something open on {} are left", cx.name(from)),

@@ -15,7 +15,7 @@ impl Paused {
     pub(super) fn enter(cx: &mut Context) -> Phase {
         let reason = "paused by an operator; RESUME on the console ends it";
         match cx.table.active().or(cx.table.draining) {
-            Some(active) => cx.drain(active, reason),
+            Some(active) => cx.drain(active, None, reason),
             None => cx.hold(reason),
         }
         cx.because(reason, None);
