@@ -147,7 +147,9 @@ impl Takeover {
         match input {
             // An operator's order stands, whether the old master answers or not.
             Input::Observed(look) if unplanned => {
+                let unwritable = |old| matches!(cx.verdict(old), Verdict::Unwritable(_));
                 Some(look.server) == self.old
+                    && !self.old.is_some_and(unwritable)
                     && look.source == Source::Probe
                     && look.at >= self.began
                     && !matches!(look.outcome, Outcome::Unreachable { .. })
@@ -267,7 +269,7 @@ fn first_decision_must_wait(cx: &Context) -> Option<String> {
     let unknown = |server: &ServerId| match cx.verdict(*server) {
         Verdict::SaysNo { .. } => cx.topology.facts(*server).is_none(),
         Verdict::Suspect(_) | Verdict::Isolated { .. } => true,
-        Verdict::Unseen | Verdict::Alive | Verdict::Down(_) => false,
+        Verdict::Unseen | Verdict::Alive | Verdict::Down(_) | Verdict::Unwritable(_) => false,
     };
     let server = cx.masters().into_iter().find(unknown)?;
     Some(cx.describe(server))
