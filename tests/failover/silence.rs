@@ -71,7 +71,7 @@ async fn a_proxy_that_is_cut_off_alone_holds_and_fails_nobody_over() {
     stack.sandbox.server_mut(0).cut_off().expect("a forwarder");
     let reason = held(&stack, "only this proxy is cut off").await;
     assert!(reason.contains("m2 still receives from it"), "{reason}");
-    let (_, _, words) = told(stack.connect().await.query_drop("INSERT INTO t VALUES (1)").await);
+    let (_, _, words) = told(client.query_drop("INSERT INTO t VALUES (1)").await);
     assert!(words.contains("only this proxy is cut off"), "{words}");
 
     // What freezes now is a real death: m2 hears nothing more.
