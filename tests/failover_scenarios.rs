@@ -10,6 +10,7 @@
 //! policy fall=2 automatic=false            any of Policy's numbers
 //! @0ms m1 alive open term=1:m1             a probe; what it does not say stays as it was last
 //! @1s m2 alive beats=7 received=1-1-11     what its receiver has counted, and received
+//! @1s m1 cannot_write error 1021: Disk full    the write of a heartbeat
 //! @1s m1 refused | silent | reset | error 1040 Too many connections
 //! @1s session m1 reset                     a session's report
 //! @1s answer 3 done | promoted 2 | superseded 2 m2 | unreachable … | timeout … | stopped … |
@@ -32,8 +33,8 @@ use tandem::failover::{
 };
 use tandem::routing::{DrainReport, OpenSession, Writer};
 use tandem::topology::{
-    Channel, Facts, Flavor, GtidSet, Identity, Observation, Outcome, ServerId, Servers, Source,
-    Term, TermStore, ThreadState, UnreachableKind,
+    Beats, Channel, Facts, Flavor, GtidSet, Identity, Observation, Outcome, ServerId, Servers,
+    Source, Term, TermStore, ThreadState, UnreachableKind,
 };
 
 #[test]
@@ -221,6 +222,15 @@ impl Stage {
                 took = self.policy.timeout;
                 unreachable(UnreachableKind::Silent, "")
             }
+            "cannot_write" => {
+                return Event::Observed(Observation {
+                    server,
+                    at,
+                    took,
+                    source: Source::Writing,
+                    outcome: Outcome::CannotWrite { reason: words[1..].join(" ") },
+                });
+            }
             "error" => Outcome::SaysNo {
                 code: words[1].parse().expect("a code"),
                 message: words[2..].join(" "),
@@ -388,6 +398,10 @@ fn change(facts: &mut Facts, setting: &str) {
         Some(("io", value)) => facts.channels[0].io = thread(value),
         Some(("sql", value)) => facts.channels[0].sql = thread(value),
         Some(("received", value)) => facts.channels[0].received = gtids(value),
+        Some(("row", value)) => {
+            let at = value.parse().expect(setting);
+            facts.beats = Some(Beats { clock: at, rows: vec![(facts.server_id, at)] });
+        }
         Some(("beats", value)) => {
             facts.channels[0].heartbeats = Some(value.parse().expect(setting));
         }

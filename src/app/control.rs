@@ -21,7 +21,7 @@ use crate::failover::{FailoverMachine, Policy};
 use crate::http;
 use crate::listener::{Listener, Workers};
 use crate::metrics::Metrics;
-use crate::monitor::{AccountReader, Dialer, Monitor};
+use crate::monitor::{AccountReader, Dialer, HeartbeatWriter, Monitor};
 use crate::routing::RoutingTable;
 use crate::session::{Channels, Shared};
 use crate::tls::Offer;
@@ -123,6 +123,13 @@ impl Plane {
             },
         );
         tasks.spawn(coordinator.run());
+
+        if config.monitor.heartbeat {
+            let (routes, topology) = (routes.clone(), topology.clone());
+            let (dialer, observe) = (dialer.clone(), observe.clone());
+            let writer = HeartbeatWriter::new(dialer, &config.monitor, routes, topology, observe);
+            tasks.spawn(writer.run());
+        }
 
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let (reader, accounts) = AccountReader::new(dialer, routes.clone(), asked);

@@ -9,7 +9,7 @@ use crate::topology::{Observation, Outcome, Servers, Source, UnreachableKind};
 
 /// Counts a probe. What sessions report is no measurement.
 pub(super) fn observed(metrics: &Metrics, servers: &Servers, observation: &Observation) {
-    if observation.source == Source::Session {
+    if observation.source != Source::Probe {
         return;
     }
     let answered = !matches!(observation.outcome, Outcome::Unreachable { .. });
@@ -28,6 +28,7 @@ fn label(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Alive(_) => "alive",
         Outcome::SaysNo { .. } => "says_no",
+        Outcome::CannotWrite { .. } => "cannot_write",
         Outcome::Unreachable { kind, .. } => match kind {
             UnreachableKind::Refused => "refused",
             UnreachableKind::Reset => "reset",

@@ -20,6 +20,8 @@ pub enum Verdict {
         /// The server's words.
         message: String,
     },
+    /// It answers, but `fall` heartbeats in a row could not be written: no good as an active master.
+    Unwritable(String),
     /// Some probes failed, fewer than `fall`.
     Suspect(Evidence),
     /// `fall` probes in a row failed, and nothing speaks for it.
@@ -90,7 +92,12 @@ pub fn assess(topology: &Topology, server: ServerId, policy: &Policy) -> Verdict
         return Verdict::Unseen;
     };
     match &last.outcome {
-        Outcome::Alive(_) => Verdict::Alive,
+        Outcome::Alive(_) | Outcome::CannotWrite { .. } => match &seen.unwritable {
+            Some(unwritable) if unwritable.failures >= policy.fall => {
+                Verdict::Unwritable(unwritable.reason.clone())
+            }
+            _ => Verdict::Alive,
+        },
         Outcome::SaysNo { code, message } => {
             Verdict::SaysNo { code: *code, message: message.clone() }
         }
@@ -144,6 +151,7 @@ pub(super) fn in_words(verdict: &Verdict, policy: &Policy) -> String {
             }
             _ => evidence.to_string(),
         },
+        Verdict::Unwritable(reason) => format!("answers but cannot write: {reason}"),
         Verdict::Isolated { witness, .. } => format!(
             "does not answer this proxy, but {witness} still receives from it: only this proxy is \
              cut off"

@@ -157,7 +157,7 @@ pub(super) fn decide(cx: &mut Context) -> Phase {
             Held::enter(cx, reason, None)
         }
         Verdict::Suspect(_) => Suspect::enter(cx, active),
-        Verdict::Down(_) => Takeover::begin(cx, Some(active)),
+        Verdict::Down(_) | Verdict::Unwritable(_) => Takeover::begin(cx, Some(active)),
     }
 }
 

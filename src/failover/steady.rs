@@ -44,7 +44,10 @@ impl Steady {
             return decide(cx);
         }
         match cx.verdict(active) {
-            Verdict::Suspect(_) | Verdict::Down(_) | Verdict::Isolated { .. } => return decide(cx),
+            Verdict::Suspect(_)
+            | Verdict::Down(_)
+            | Verdict::Isolated { .. }
+            | Verdict::Unwritable(_) => return decide(cx),
             _ if cx.writability.read_only(active) == Some(true) => return decide(cx),
             Verdict::Unseen | Verdict::Alive | Verdict::SaysNo { .. } => {}
         }
@@ -58,7 +61,7 @@ impl Steady {
                 {
                     return Suspect::enter(cx, active);
                 }
-                (Source::Session, _) => {}
+                (Source::Session | Source::Writing, _) => {}
                 (Source::Probe, _) => self.await_look(cx),
             }
         }

@@ -35,9 +35,10 @@ impl Suspect {
             Verdict::Alive | Verdict::SaysNo { .. } | Verdict::Unseen => {
                 format!("a session lost {}", cx.name(active))
             }
-            Verdict::Suspect(_) | Verdict::Down(_) | Verdict::Isolated { .. } => {
-                cx.describe(active)
-            }
+            Verdict::Suspect(_)
+            | Verdict::Down(_)
+            | Verdict::Isolated { .. }
+            | Verdict::Unwritable(_) => cx.describe(active),
         };
         // A new term may name a master that is failing just now; the one before it is not active.
         if cx.table.active().is_some_and(|served| served != active) {
@@ -119,7 +120,7 @@ impl Suspect {
                     cx.because(cx.describe(self.active), Some(self.active));
                     return decide(cx);
                 }
-                Outcome::Alive(_) | Outcome::SaysNo { .. } => {}
+                Outcome::Alive(_) | Outcome::SaysNo { .. } | Outcome::CannotWrite { .. } => {}
                 Outcome::Unreachable { kind, .. } => {
                     if self.is_judged(cx) {
                         return decide(cx);

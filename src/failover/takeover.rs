@@ -35,6 +35,9 @@ pub(super) struct Takeover {
 pub(super) enum Occasion {
     /// The old master is down, or there never was one.
     Unplanned,
+    /// The old master answers and cannot write: its answers change nothing, and that it is closed now,
+    /// by our own fence, does not either.
+    Unwritable,
     /// An operator said so, whatever the old master does.
     Ordered {
         /// Whom to tell.
@@ -71,7 +74,10 @@ impl Takeover {
         let told = cx.setback.as_ref().map_or_else(|| reason.clone(), |last| last.reason.clone());
         cx.hold(&told);
         cx.because(reason, old.or(Some(candidate)));
-        let occasion = Occasion::Unplanned;
+        let occasion = match old.map(|old| cx.verdict(old)) {
+            Some(Verdict::Unwritable(_)) => Occasion::Unwritable,
+            _ => Occasion::Unplanned,
+        };
         let takeover = Self { old, candidate, seen: cx.term(), why, began: cx.now, occasion };
         let fences = takeover.fence(cx);
         if takeover.is_doubtful(cx) {
@@ -190,7 +196,7 @@ impl Takeover {
     /// Tells whoever asked for it that nothing came of it, or that nobody knows.
     pub(super) fn refuse(&self, cx: &mut Context, reason: &str) {
         let request = match &self.occasion {
-            Occasion::Unplanned => None,
+            Occasion::Unplanned | Occasion::Unwritable => None,
             Occasion::Ordered { request, .. } => Some(*request),
             Occasion::Planned(switchover) => {
                 cx.run(Order::Unclaim { server: switchover.from });
@@ -207,7 +213,7 @@ impl Takeover {
     pub(super) fn tell_done(&self, cx: &mut Context, term: Term) {
         let name = cx.name(self.candidate).to_owned();
         let (request, since, broken) = match &self.occasion {
-            Occasion::Unplanned => return,
+            Occasion::Unplanned | Occasion::Unwritable => return,
             Occasion::Ordered { request, .. } => (Some(*request), self.began, 0),
             Occasion::Planned(switchover) => {
                 cx.planned = Some(term);
@@ -267,7 +273,7 @@ fn first_decision_must_wait(cx: &Context) -> Option<String> {
     let unknown = |server: &ServerId| match cx.verdict(*server) {
         Verdict::SaysNo { .. } => cx.topology.facts(*server).is_none(),
         Verdict::Suspect(_) | Verdict::Isolated { .. } => true,
-        Verdict::Unseen | Verdict::Alive | Verdict::Down(_) => false,
+        Verdict::Unseen | Verdict::Alive | Verdict::Down(_) | Verdict::Unwritable(_) => false,
     };
     let server = cx.masters().into_iter().find(unknown)?;
     Some(cx.describe(server))

@@ -11,13 +11,15 @@
 //! (`failover`), and carried out elsewhere (`coordinator`, which shares [`Dialer`] and [`Connection`]
 //! with this module).
 //!
-//! [`AccountReader`] reads, besides, how the masters' accounts authenticate.
+//! [`AccountReader`] reads, besides, how the masters' accounts authenticate, and [`HeartbeatWriter`]
+//! writes to the active one, to see whether it can be written to.
 
 mod accounts;
 mod columns;
 mod connection;
 mod grants;
 mod greeting;
+mod heartbeat;
 mod mysql;
 mod prober;
 mod replication;
@@ -32,6 +34,7 @@ pub use accounts::AccountReader;
 pub use columns::Columns;
 pub use connection::{Answers, Connection, ConnectionError, Dialer};
 pub use grants::missing_privileges;
+pub use heartbeat::HeartbeatWriter;
 pub use mysql::MysqlProbe;
 pub use prober::{Look, Probe, Prober};
 pub use replication::{ReplicationChannel, read_channels};

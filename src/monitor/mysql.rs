@@ -1,6 +1,6 @@
 //! The real probe: one persistent connection and one round trip.
 //!
-//! All questions go in one packet. What may fail without making the rest worthless, the term table,
+//! All questions go in one packet. What may fail without making the rest worthless, Tandem's own tables,
 //! stands last, because an error ends the packet: a table that does not exist yet costs nothing.
 //!
 //! A connection that broke is not a server that is down: a firewall forgets, an operator kills, a
@@ -22,7 +22,7 @@ use super::prober::{Look, Probe};
 use super::replication::read_channels;
 use crate::topology::grants::Privilege;
 use crate::topology::{
-    Dialect, Facts, Flavor, GtidSet, Identity, Outcome, Server, Term, TermStore,
+    Beats, Dialect, Facts, Flavor, GtidSet, Identity, Outcome, Server, Term, TermStore,
 };
 
 /// Probes one MariaDB or MySQL server.
@@ -180,7 +180,12 @@ fn questions(dialect: Dialect, heartbeats: bool) -> String {
              FROM performance_schema.replication_connection_status; ",
         );
     }
-    questions.push_str("SELECT term, active FROM tandem.term ORDER BY term DESC LIMIT 1");
+    questions.push_str(
+        "SELECT term, active FROM tandem.term ORDER BY term DESC LIMIT 1; \
+         SELECT server_id, TIMESTAMPDIFF(MICROSECOND, '2020-01-01', at) AS at, \
+         TIMESTAMPDIFF(MICROSECOND, '2020-01-01', UTC_TIMESTAMP(6)) AS clock \
+         FROM tandem.heartbeat",
+    );
     questions
 }
 
@@ -193,6 +198,7 @@ fn read_facts(
     let with_heartbeats = heartbeats && dialect.flavor == Flavor::MySql;
     let term_place = if with_heartbeats { HEARTBEATS + 1 } else { HEARTBEATS };
     let terms = read_terms(&answers, term_place)?;
+    let beats = read_beats(&answers, term_place + 1)?;
     let row = |place: usize| {
         answers.sets.get(place).and_then(|rows| rows.first()).map(Columns).ok_or_else(|| {
             ConnectionError::Unintelligible(format!("the answer to question {place} is empty"))
@@ -224,12 +230,13 @@ fn read_facts(
         channels,
         claimed: variables.number::<u8>(&["claimed"])? != 0,
         terms,
-        beats: None,
+        beats,
     })
 }
 
 fn read_terms(answers: &Answers, place: usize) -> Result<TermStore, ConnectionError> {
-    if let Some((code, message)) = &answers.error {
+    // What stands behind the terms may be missing, too.
+    if let Some((code, message)) = answers.error.as_ref().filter(|_| answers.sets.len() <= place) {
         let about_terms = answers.sets.len() == place;
         return match code {
             // ER_NO_SUCH_TABLE, ER_BAD_DB_ERROR
@@ -246,6 +253,25 @@ fn read_terms(answers: &Answers, place: usize) -> Result<TermStore, ConnectionEr
         Ok::<_, ConnectionError>((Term(row.number(&["term"])?), row.text(&["active"])?))
     });
     Ok(TermStore::Present(highest.transpose()?))
+}
+
+/// Without the table, or without the right to read it, there are none.
+fn read_beats(answers: &Answers, place: usize) -> Result<Option<Beats>, ConnectionError> {
+    let Some(rows) = answers.sets.get(place) else {
+        return match &answers.error {
+            // Those of the term table, as above.
+            None | Some((1146 | 1049 | 1142 | 1044, _)) => Ok(None),
+            Some((code, message)) => {
+                Err(ConnectionError::Server { code: *code, message: message.clone() })
+            }
+        };
+    };
+    let mut beats = Beats::default();
+    for row in rows.iter().map(Columns) {
+        beats.clock = row.number(&["clock"])?;
+        beats.rows.push((row.number(&["server_id"])?, row.number(&["at"])?));
+    }
+    Ok(Some(beats))
 }
 
 #[cfg(test)]

@@ -98,6 +98,18 @@ fn only_the_term_table_may_be_missing_or_denied() {
 }
 
 #[test]
+fn heartbeats_are_there_or_not() {
+    let answered = || vec![variables("0"), uptime(), vec![], vec![]];
+    let facts = facts_of(answered(), Some((1146, "no such table"))).expect("good enough");
+    assert_eq!((facts.terms, facts.beats), (TermStore::Present(None), None));
+    let beat = row(&[("server_id", Some("7")), ("at", Some("5")), ("clock", Some("9"))]);
+    let sets = answered().into_iter().chain([vec![beat]]).collect();
+    let beats = facts_of(sets, None).expect("all there").beats.expect("a table");
+    assert_eq!((beats.clock, beats.of(7), beats.of(8)), (9, Some(5), None));
+    facts_of(answered(), Some((1317, "interrupted"))).expect_err("not about the table");
+}
+
+#[test]
 fn mysql_counts_heartbeats_elsewhere() {
     let counts = vec![
         row(&[("CHANNEL_NAME", Some("other")), ("COUNT_RECEIVED_HEARTBEATS", Some("3"))]),
@@ -115,10 +127,11 @@ fn mysql_counts_heartbeats_elsewhere() {
 }
 
 #[test]
-fn the_term_is_asked_last() {
+fn tandems_own_tables_are_asked_last() {
     for dialect in [MARIADB, MYSQL] {
         let questions = questions(dialect, true);
-        let last = questions.rsplit(';').next().expect("a statement");
-        assert!(last.contains("tandem.term"), "{questions}");
+        let mut last = questions.rsplit(';');
+        assert!(last.next().is_some_and(|beats| beats.contains("tandem.heartbeat")));
+        assert!(last.next().is_some_and(|term| term.contains("tandem.term")), "{questions}");
     }
 }

@@ -27,6 +27,8 @@ pub enum Privilege {
     HangingCommits,
     /// Making and writing `tandem.term`.
     Terms,
+    /// Writing `tandem.heartbeat`.
+    HeartbeatRow,
     /// Reading the accounts.
     Accounts,
     /// Reading the count of received heartbeats, which MariaDB has in its replication status.
@@ -34,13 +36,14 @@ pub enum Privilege {
 }
 
 impl Privilege {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::ReplicationStatus,
         Self::ReadOnly,
         Self::ReplicationControl,
         Self::SemiSync,
         Self::HangingCommits,
         Self::Terms,
+        Self::HeartbeatRow,
         Self::Accounts,
         Self::Heartbeats,
     ];
@@ -63,6 +66,7 @@ impl Privilege {
             Self::SemiSync => "switch semi-synchronous replication",
             Self::HangingCommits => "end commits that hang",
             Self::Terms => "keep the terms (tandem.term)",
+            Self::HeartbeatRow => "write heartbeats (tandem.heartbeat)",
             Self::Accounts => "read the accounts",
             Self::Heartbeats => "see whether heartbeats arrive",
         }
@@ -92,6 +96,7 @@ impl Privilege {
             (Self::HangingCommits, Flavor::MariaDb) => ("PROCESS, CONNECTION ADMIN", "*.*"),
             (Self::HangingCommits, Flavor::MySql) => ("PROCESS, CONNECTION_ADMIN", "*.*"),
             (Self::Terms, _) => ("CREATE, SELECT, INSERT", "tandem.*"),
+            (Self::HeartbeatRow, _) => ("UPDATE", "tandem.*"),
             (Self::Accounts, Flavor::MariaDb) if version >= (10, 4, 0) => {
                 ("SELECT", "mysql.global_priv")
             }

@@ -27,4 +27,4 @@ pub use observation::{
     ThreadState, UnreachableKind,
 };
 pub use server::{AddressError, Role, Server, ServerAddress, ServerId, Servers};
-pub use snapshot::{Seen, Topology};
+pub use snapshot::{Seen, Topology, Unwritable};

@@ -29,6 +29,8 @@ pub enum Source {
     /// A client session that lost its connection, or heard nothing for too long. Never a verdict:
     /// a reason to probe at once.
     Session,
+    /// The write of a heartbeat row: counts by itself, beside the probes.
+    Writing,
 }
 
 /// The result of a look.
@@ -43,6 +45,11 @@ pub enum Outcome {
         code: u16,
         /// The server's text.
         message: String,
+    },
+    /// The server answers, but its storage takes no writes.
+    CannotWrite {
+        /// The server's words.
+        reason: String,
     },
     /// Nothing answered.
     Unreachable {
@@ -59,6 +66,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::Alive(_) => f.write_str("answers"),
             Self::SaysNo { code, message } => write!(f, "answers with error {code}: {message}"),
+            Self::CannotWrite { reason } => write!(f, "cannot write: {reason}"),
             Self::Unreachable { kind, detail } => write!(f, "{kind} ({detail})"),
         }
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use mysql_async::prelude::*;
 use tandem::routing::Writer;
 use tandem::sandbox::SandboxOptions;
-use tandem::topology::ServerId;
+use tandem::topology::{Flavor, ServerId, ThreadState};
 
-use crate::patience::{ask, eventually, told};
+use crate::patience::{ask, eventually, told, within};
 use crate::support::Stack;
 
 const M1: ServerId = ServerId(0);
+const M2: ServerId = ServerId(1);
 
 /// The reason why nobody takes writes, once it is one that has these words.
 async fn held(stack: &Stack, words: &str) -> String {
@@ -20,6 +21,34 @@ async fn held(stack: &Stack, words: &str) -> String {
         _ => None,
     })
     .await
+}
+
+/// Has m2 receive from m1 past the forwarder, so that this cuts off the proxy alone.
+async fn pass_the_forwarder(stack: &Stack) {
+    let port = stack.sandbox.server(0).direct().port();
+    let statements = match stack.sandbox.binaries().flavor() {
+        Flavor::MariaDb => [
+            "STOP SLAVE".to_owned(),
+            format!(
+                "CHANGE MASTER TO MASTER_PORT={port}, MASTER_USE_GTID=slave_pos, \
+                 MASTER_HEARTBEAT_PERIOD=1"
+            ),
+            "START SLAVE".to_owned(),
+        ],
+        Flavor::MySql => [
+            "STOP REPLICA".to_owned(),
+            format!("CHANGE REPLICATION SOURCE TO SOURCE_PORT={port}, SOURCE_HEARTBEAT_PERIOD=1"),
+            "START REPLICA".to_owned(),
+        ],
+    };
+    let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
+    stack.sandbox.server(1).execute(&statements).await.expect("another port");
+    let mut topology = stack.app.handles().topology.clone();
+    let connected = topology.wait_for(|seen| {
+        let channels = seen.facts(M2).map(|facts| facts.channels.as_slice()).unwrap_or_default();
+        channels.iter().any(|c| c.source_port == port && c.io == ThreadState::Yes)
+    });
+    within("m2 receives past the forwarder", connected).await.expect("the proxy runs");
 }
 
 fn terms(stack: &Stack) -> Option<u64> {
@@ -37,11 +66,12 @@ async fn a_proxy_that_is_cut_off_alone_holds_and_fails_nobody_over() {
     .await;
     let mut client = stack.connect().await;
     client.query_drop("CREATE TABLE t (a INT)").await.expect("made");
+    pass_the_forwarder(&stack).await;
     let before = terms(&stack);
     stack.sandbox.server_mut(0).cut_off().expect("a forwarder");
     let reason = held(&stack, "only this proxy is cut off").await;
     assert!(reason.contains("m2 still receives from it"), "{reason}");
-    let (_, _, words) = told(stack.connect().await.query_drop("INSERT INTO t VALUES (1)").await);
+    let (_, _, words) = told(client.query_drop("INSERT INTO t VALUES (1)").await);
     assert!(words.contains("only this proxy is cut off"), "{words}");
 
     // What freezes now is a real death: m2 hears nothing more.
@@ -57,6 +87,7 @@ async fn a_proxy_that_was_cut_off_alone_goes_on_with_the_same_master() {
     let mut stack = Stack::start_with(options, |_| {}).await;
     let mut client = stack.connect().await;
     client.query_drop("CREATE TABLE t (a INT)").await.expect("made");
+    pass_the_forwarder(&stack).await;
     let before = terms(&stack);
     stack.sandbox.server_mut(0).cut_off().expect("a forwarder");
     held(&stack, "only this proxy is cut off").await;
