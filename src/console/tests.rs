@@ -75,6 +75,7 @@ fn status(since: Instant) -> Status {
         decision: None,
         generation: 4,
         masters: Vec::new(),
+        quarantine: Vec::new(),
     }
 }
 

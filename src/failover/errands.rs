@@ -13,6 +13,7 @@ use super::assessment::Verdict;
 use super::candidate::channel_from;
 use super::context::Context;
 use super::policy::ERRAND_SPACING;
+use super::quarantine::transactions;
 use crate::config::{Fencing, ReturningMaster};
 use crate::topology::{GtidSet, ServerId, ThreadState, Topology};
 
@@ -104,6 +105,8 @@ impl Errands {
                 } else {
                     let reason = format!("{to} receives from {from} again");
                     self.severed.remove(&(*server, *source));
+                    // It is seen a little later.
+                    self.start_after.insert((*server, *source), cx.now + ERRAND_SPACING);
                     cx.record("severed", "connected", reason, Some(*server));
                 }
             }
@@ -206,10 +209,10 @@ impl Errands {
             }
         }
         let (name, to) = (cx.name(standby), cx.name(active));
-        let count = stranded.count();
+        let count = transactions(stranded.count());
         if held_back {
             let reason = format!(
-                "{name} is back; {to} lacks {count} transactions of it: {stranded}; they stay out \
+                "{name} is back; {to} lacks {count} of it: {stranded}; this stays out \
                  of the pair until RELEASE {name}"
             );
             cx.record("away", "quarantine", reason, Some(standby));
@@ -218,7 +221,7 @@ impl Errands {
             let reason = if stranded.is_empty() {
                 format!("{name} is back and has nothing that {to} lacks")
             } else {
-                format!("{name} is back; {to} lacks {count} transactions of it: {stranded}")
+                format!("{name} is back; {to} lacks {count} of it: {stranded}")
             };
             cx.record("away", "standby", reason, Some(standby));
         }

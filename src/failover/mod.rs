@@ -103,7 +103,7 @@ pub use event::Event;
 pub use links::Links;
 pub use machine::{FailoverMachine, Status};
 pub use policy::Policy;
-pub use quarantine::Quarantine;
+pub use quarantine::{Quarantine, Quarantined};
 pub use request::{Answer, Release, Request, RequestId};
 
 #[cfg(test)]

@@ -23,6 +23,19 @@ const READ_AGAIN: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default)]
 pub struct Quarantine(BTreeMap<ServerId, Isolated>);
 
+/// A master in quarantine, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Who.
+    pub server: ServerId,
+    /// The active master, which lacks what it has.
+    pub active: ServerId,
+    /// What that is.
+    pub stranded: GtidSet,
+    /// What was last read of it and judged, once it has been.
+    pub findings: Option<Arc<Stranded>>,
+}
+
 #[derive(Clone, Debug)]
 struct Isolated {
     /// The active master, which lacks it.
@@ -42,6 +55,17 @@ struct Isolated {
 }
 
 impl Quarantine {
+    /// Who is in it, for people.
+    pub(super) fn listed(&self) -> Vec<Quarantined> {
+        let listed = |(server, isolated): (&ServerId, &Isolated)| Quarantined {
+            server: *server,
+            active: isolated.active,
+            stranded: isolated.stranded.clone(),
+            findings: isolated.findings.clone(),
+        };
+        self.0.iter().map(listed).collect()
+    }
+
     /// Whether `server` is in it.
     pub(super) fn holds(&self, server: ServerId) -> bool {
         self.0.contains_key(&server)
@@ -50,11 +74,8 @@ impl Quarantine {
     /// What there is against `server` as the next active master, to follow its name.
     pub(super) fn objection(&self, server: ServerId, name: &str, active: &str) -> Option<String> {
         let isolated = self.0.get(&server)?;
-        let (count, stranded) = (isolated.stranded.count(), &isolated.stranded);
-        Some(format!(
-            "is in quarantine: has {count} transactions that {active} lacks ({stranded}); \
-             RELEASE {name}"
-        ))
+        let (count, stranded) = (transactions(isolated.stranded.count()), &isolated.stranded);
+        Some(format!("is in quarantine: {active} lacks {count} of it ({stranded}); RELEASE {name}"))
     }
 
     /// Takes a master in, and has read what it has.
@@ -205,9 +226,8 @@ impl Quarantine {
                 isolated.refuse(cx, reason);
                 return None;
             }
-            let count = isolated.stranded.count();
-            let reason =
-                format!("{to} receives from {from} again: {count} transactions are merged");
+            let merged = transactions(isolated.stranded.count());
+            let reason = format!("{to} receives from {from} again, and {merged} with it");
             cx.record("quarantine", "standby", reason.clone(), Some(server));
             self.end(cx, server, Answer::Done(reason));
             return Some(server);
@@ -274,6 +294,11 @@ impl Isolated {
             cx.answer(id, Answer::Refused(reason));
         }
     }
+}
+
+/// `1 transaction`, `5 transactions`
+pub(super) fn transactions(count: u64) -> String {
+    if count == 1 { "1 transaction".to_owned() } else { format!("{count} transactions") }
 }
 
 /// Whether the server was started after `moment`. What it says of itself is whole seconds.

@@ -170,9 +170,9 @@ fn machine(base: Instant, now: Millis, returning_master: ReturningMaster) -> Fai
 impl World {
     pub(crate) fn new(seed: u64, print: bool) -> Self {
         let base = Instant::now();
-        let returning_master = match seed % 3 {
-            0 => ReturningMaster::Merge,
-            _ => ReturningMaster::Quarantine,
+        let returning_master = match seed % 4 {
+            0 => ReturningMaster::Quarantine,
+            _ => ReturningMaster::Merge,
         };
         let mut world = Self {
             base,
