@@ -202,7 +202,8 @@ impl Errands {
         let held_back = cx.policy.returning_master == ReturningMaster::Quarantine
             && !stranded.is_empty()
             && is_stopped(&cx.topology, pair);
-        state.cleared = !held_back;
+        // What flows by itself is allowed to nobody: should it be stopped, it is looked at again.
+        state.cleared = stranded.is_empty();
         for pair in [pair, (standby, active)] {
             if is_stopped(&cx.topology, pair) {
                 self.severed.entry(pair).or_insert(cx.now);

@@ -290,7 +290,8 @@ impl<S: Standing> Judge<S> {
                 return Ok(change.no_key());
             };
             // What became of a row that was changed before, the returned master has seen itself.
-            let followed = self.overlay.contains_key(&(change.name.clone(), owner.clone()));
+            let place = (change.name.clone(), owner.clone());
+            let followed = self.overlay.get(&place).is_some_and(|entry| !entry.doubtful);
             if !followed && old_key != Some(&owner) {
                 let what = format!("has the same {}", unique.name);
                 return Ok(change.conflict(&owner, what));

@@ -2,9 +2,9 @@ use std::time::SystemTime;
 
 use mysql_async::Value;
 
-use super::super::cell::Kind;
-use super::super::shape::{Column, UniqueKey};
 use super::*;
+use crate::stranded::cell::Kind;
+use crate::stranded::shape::{Column, UniqueKey};
 
 /// `app.t (id INT PRIMARY KEY, a INT, e VARCHAR UNIQUE)`, in memory.
 #[derive(Debug)]
