@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql_async::OptsBuilder;
 use mysql_async::prelude::*;
 use tandem::app::App;
-use tandem::sandbox::SandboxOptions;
+use tandem::sandbox::{SandboxOptions, SandboxServer};
 use tandem::topology::ServerAddress;
 
 use crate::patience::{ask, eventually};
@@ -18,6 +18,7 @@ async fn a_master_that_comes_back_is_fenced_and_rejoins() {
     let table = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, a INT)";
     client.query_drop(table).await.expect("made");
     client.query_drop("INSERT INTO t (a) VALUES (1), (2)").await.expect("inserted");
+    await_two_rows(stack.sandbox.server(1)).await;
     stack.sandbox.server_mut(0).kill().await.expect("killed");
     client.query_drop("INSERT INTO t (a) VALUES (3)").await.expect("on m2");
     stack.sandbox.server_mut(0).restart().await.expect("started again");
@@ -39,11 +40,22 @@ async fn a_master_that_thaws_is_fenced_and_rejoins() {
     let table = "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, a INT)";
     client.query_drop(table).await.expect("made");
     client.query_drop("INSERT INTO t (a) VALUES (1), (2)").await.expect("inserted");
+    await_two_rows(stack.sandbox.server(1)).await;
     stack.sandbox.server(0).freeze().await.expect("frozen");
     stack.await_active(Some("m2")).await;
     client.query_drop("INSERT INTO t (a) VALUES (3)").await.expect("on m2");
     stack.sandbox.server(0).thaw().expect("thawed");
     m1_is_fenced_and_rejoins(&stack, &mut client).await;
+}
+
+/// What m2 does not have when m1 goes would keep m1 in quarantine.
+async fn await_two_rows(m2: &SandboxServer) {
+    eventually("m2 has both rows", async || {
+        let mut root = m2.root_connection().await.ok()?;
+        let rows: Option<u32> = root.query_first("SELECT COUNT(*) FROM app.t").await.ok()?;
+        (rows == Some(2)).then_some(())
+    })
+    .await;
 }
 
 /// Three rows were written, the third on m2, and m1 is there again, open.
