@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use mysql_async::prelude::*;
-use tandem::config::Config;
+use tandem::config::{Config, ReturningMaster};
 use tandem::coordinator::JournalRow;
 use tandem::sandbox::SandboxOptions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -67,6 +67,8 @@ impl Stage {
         let stack = Stack::start_with(options, |config| {
             config.failover.min_interval = Duration::ZERO;
             config.failover.acknowledge_after = 0;
+            // Nobody is there to release it, and the ledger counts what it brings.
+            config.failover.returning_master = ReturningMaster::Merge;
             set(config);
         })
         .await;

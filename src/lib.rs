@@ -18,6 +18,7 @@
 //! | 4 | [`session`] | one client session, one task |
 //! | 4 | [`monitor`] | looks at the servers |
 //! | 4 | [`pair`] | makes servers slaves of each other |
+//! | 4 | [`stranded`] | what a returned master has that nobody else received |
 //! | 5 | [`coordinator`] | drives the machine, carries out its orders as SQL |
 //! | 5 | [`listener`] | accepts clients, places them on workers |
 //! | 6 | [`console`] | the admin console: any MySQL client |
@@ -45,6 +46,7 @@ pub mod pair;
 pub mod routing;
 pub mod sandbox;
 pub mod session;
+pub mod stranded;
 pub mod tls;
 pub mod topology;
 pub mod wire;

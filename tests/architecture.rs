@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["wire", "topology", "metrics"],
     &["config", "routing"],
     &["failover", "logging", "tls"],
-    &["session", "monitor", "pair"],
+    &["session", "monitor", "pair", "stranded"],
     &["coordinator", "listener"],
     &["console", "http", "sandbox"],
     &["app", "cli"],

@@ -527,6 +527,7 @@ async fn the_pair_fails_over_by_itself() {
         fencing: config::Fencing::ReadOnly,
         hold: Duration::from_secs(10),
         catch_up: PATIENCE,
+        returning_master: config::ReturningMaster::Quarantine,
         min_interval: Duration::ZERO,
         acknowledge_after: 0,
     };

@@ -24,17 +24,18 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use tandem::config::Fencing;
+use tandem::config::{Fencing, ReturningMaster};
 use tandem::failover::{
-    Action, Event, FailoverMachine, Order, OrderFailure, OrderId, OrderResult, Policy, Request,
-    RequestId,
+    Action, Event, FailoverMachine, Order, OrderFailure, OrderId, OrderResult, Policy, Release,
+    Request, RequestId,
 };
 use tandem::routing::{DrainReport, OpenSession, Writer};
 use tandem::topology::{
-    Beats, Channel, Facts, Flavor, GtidSet, Identity, Observation, Outcome, ServerId, Servers,
-    Source, Term, TermStore, ThreadState, UnreachableKind,
+    Beats, Channel, Conflict, Facts, Flavor, GtidSet, Identity, MergeVerdict, Observation, Outcome,
+    ServerId, Servers, Source, Stranded, StrandedTransaction, TableChange, Term, TermStore,
+    ThreadState, UnreachableKind,
 };
 
 #[test]
@@ -101,6 +102,7 @@ impl Stage {
             automatic: true,
             fencing: Fencing::ReadOnly,
             catch_up: Duration::from_secs(30),
+            returning_master: ReturningMaster::Quarantine,
             min_interval: Duration::from_secs(60),
             acknowledge_after: 3,
             drain: Duration::from_secs(5),
@@ -123,6 +125,9 @@ impl Stage {
                 "drain" => self.policy.drain = duration(value),
                 "acknowledge_after" => {
                     self.policy.acknowledge_after = value.parse().expect(setting);
+                }
+                "returning_master" if value == "merge" => {
+                    self.policy.returning_master = ReturningMaster::Merge;
                 }
                 "fencing" if value == "none" => self.policy.fencing = Fencing::None,
                 _ => panic!("no such setting: {setting}"),
@@ -165,6 +170,13 @@ impl Stage {
         match words[0] {
             "switchover" => Request::Switchover { to: self.server(words[1]), force },
             "failover" => Request::Failover { to: self.server(words[1]), force },
+            "release" => Request::Release {
+                server: self.server(words[1]),
+                how: match words.get(2) {
+                    Some(&"discard") => Release::Discard,
+                    _ => Release::Merge { force },
+                },
+            },
             "pause" => Request::Pause,
             "resume" => Request::Resume,
             other => panic!("no such request: {other}"),
@@ -309,6 +321,9 @@ impl Stage {
             Order::StopReceiving { server, source } => {
                 format!("{} stops receiving from {}", name(server), name(source))
             }
+            Order::Inspect { server, active } => {
+                format!("read what {} has and {} lacks", name(server), name(active))
+            }
             Order::StartReceiving { server, source } => {
                 format!("{} starts receiving from {}", name(server), name(source))
             }
@@ -413,11 +428,44 @@ fn change(facts: &mut Facts, setting: &str) {
     }
 }
 
+/// `app.t=safe tandem.beat=safe app.t=conflict`: transactions by the table that each changes.
+fn inspected(text: &str) -> Stranded {
+    let transaction = |word: &str| {
+        let (table, verdict) = word.split_once('=').expect(text);
+        let (schema, table) = table.split_once('.').expect(text);
+        StrandedTransaction {
+            gtid: "1-1-11".to_owned(),
+            at: SystemTime::UNIX_EPOCH,
+            bytes: 100,
+            tables: vec![TableChange {
+                schema: schema.to_owned(),
+                table: table.to_owned(),
+                inserted: 1,
+                updated: 0,
+                deleted: 0,
+                keys: Vec::new(),
+            }],
+            statements: Vec::new(),
+            verdict: match verdict {
+                "safe" => MergeVerdict::Safe,
+                _ => MergeVerdict::Conflict(vec![Conflict {
+                    table: format!("{schema}.{table}"),
+                    key: "id=7".to_owned(),
+                    what: "the key is taken".to_owned(),
+                }]),
+            },
+        }
+    };
+    let transactions = text.split_whitespace().map(transaction).collect();
+    Stranded { gtids: GtidSet::empty(), transactions, more: 0 }
+}
+
 fn answer(kind: &str, rest: &str) -> OrderResult {
     let failed = OrderResult::Failed;
     let (first, more) = rest.split_once(' ').unwrap_or((rest, ""));
     match kind {
         "done" => OrderResult::Done,
+        "inspected" => OrderResult::Inspected(Arc::new(inspected(rest))),
         "frozen" => OrderResult::Frozen(GtidSet::parse(Flavor::MariaDb, first).expect(rest)),
         "claimed" => failed(OrderFailure::Claimed(rest.to_owned())),
         "promoted" => OrderResult::Promoted(Term(first.parse().expect(rest))),

@@ -70,7 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     text("failover.hold"),
     text("failover.catch_up"),
     later_unless("failover.catch_up_expired", "\"stay\""),
-    later("failover.returning_master"),
+    text("failover.returning_master"),
     later_unless("failover.failback", "\"manual\""),
     text("failover.min_interval"),
     toml("failover.acknowledge_after"),

@@ -32,7 +32,7 @@ pub use render::{Setting, render, settings};
 pub use secret::Secret;
 pub use sections::{
     Admin, ClientCertificates, Compress, Config, Failover, Fencing, Limits, Log, LogFormat,
-    Monitor, ProxyProtocol, ServerTls, ServerTlsMode, Switchover, Tls, TlsMode,
+    Monitor, ProxyProtocol, ReturningMaster, ServerTls, ServerTlsMode, Switchover, Tls, TlsMode,
 };
 
 #[cfg(test)]

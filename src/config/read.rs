@@ -12,8 +12,8 @@ use super::load::Merged;
 use super::sections::SENT;
 use super::{
     Admin, ClientCertificates, Compress, Config, ConfigError, Failover, Fencing, Limits, Log,
-    LogFormat, Monitor, Origins, Place, ProxyProtocol, Secret, ServerTls, ServerTlsMode,
-    Switchover, Tls, TlsMode,
+    LogFormat, Monitor, Origins, Place, ProxyProtocol, ReturningMaster, Secret, ServerTls,
+    ServerTlsMode, Switchover, Tls, TlsMode,
 };
 use crate::topology::{AddressError, ServerAddress, Servers};
 use crate::wire::Capabilities;
@@ -94,6 +94,11 @@ impl<'a> Reader<'a> {
                 .read("failover.fencing", default.fencing, |value| choice(value, Fencing::NAMES)),
             hold: self.read("failover.hold", default.hold, duration),
             catch_up: self.read("failover.catch_up", default.catch_up, duration),
+            returning_master: self.read(
+                "failover.returning_master",
+                default.returning_master,
+                |value| choice(value, ReturningMaster::NAMES),
+            ),
             min_interval: self.read("failover.min_interval", default.min_interval, duration),
             acknowledge_after: self.read(
                 "failover.acknowledge_after",

@@ -7,7 +7,8 @@ use toml_edit::{Array, Value};
 
 use super::sections::SENT;
 use super::{
-    ClientCertificates, Compress, Config, Fencing, LogFormat, Place, Secret, ServerTlsMode, TlsMode,
+    ClientCertificates, Compress, Config, Fencing, LogFormat, Place, ReturningMaster, Secret,
+    ServerTlsMode, TlsMode,
 };
 use crate::topology::ServerAddress;
 use crate::wire::Capabilities;
@@ -58,6 +59,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("failover.fencing", name_of(failover.fencing, Fencing::NAMES)),
         ("failover.hold", duration(failover.hold)),
         ("failover.catch_up", duration(failover.catch_up)),
+        ("failover.returning_master", name_of(failover.returning_master, ReturningMaster::NAMES)),
         ("failover.min_interval", duration(failover.min_interval)),
         ("failover.acknowledge_after", i64::from(failover.acknowledge_after).into()),
         ("switchover.drain", duration(switchover.drain)),

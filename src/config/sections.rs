@@ -114,6 +114,21 @@ impl Fencing {
         &[("read_only", Self::ReadOnly), ("none", Self::None)];
 }
 
+/// What becomes of a master that returns with what the active one never received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturningMaster {
+    /// It stays out of service until an operator has looked at it.
+    Quarantine,
+    /// Replication delivers it.
+    Merge,
+}
+
+impl ReturningMaster {
+    /// Every value with its name in the file.
+    pub(super) const NAMES: &[(&'static str, Self)] =
+        &[("quarantine", Self::Quarantine), ("merge", Self::Merge)];
+}
+
 /// `[failover]`: the policy of the decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failover {
@@ -125,6 +140,8 @@ pub struct Failover {
     pub hold: Duration,
     /// How long the standby may take to execute what it received.
     pub catch_up: Duration,
+    /// What becomes of a master that returns with what the active one never received.
+    pub returning_master: ReturningMaster,
     /// Between two failovers; twice that after the second one within an hour, and so on.
     pub min_interval: Duration,
     /// So many failovers within an hour, and the next one waits for `RESUME` on the console; 0 for
@@ -139,6 +156,7 @@ impl Default for Failover {
             fencing: Fencing::ReadOnly,
             hold: Duration::from_secs(10),
             catch_up: Duration::from_secs(30),
+            returning_master: ReturningMaster::Quarantine,
             min_interval: Duration::from_secs(60),
             acknowledge_after: 3,
         }

@@ -168,7 +168,7 @@ hold = "ten seconds"
 pace = "500ms"
 failback = "manual"
 catch_up_expired = "stay"
-returning_master = "merge"
+returning_master = "keep"
 
 [tls]
 cert = "x"
@@ -196,7 +196,7 @@ level = "inof"
     proxy.toml:23: `failover.fencing` must be "read_only" or "none", not "readonly"
     proxy.toml:24: `failover.hold` must be a duration such as "500ms", "10s" or "5m", not "ten seconds"
     proxy.toml:25: `failover.pace = "500ms"` (anything but "off") is not built yet in this version
-    proxy.toml:28: `failover.returning_master` is not built yet in this version
+    proxy.toml:28: `failover.returning_master` must be "quarantine" or "merge", not "keep"
     proxy.toml:32: unknown key `tls.client_certificate`; did you mean `tls.client_certificates`?
     proxy.toml:35: `server_tls.mode` must be "disabled" or "preferred" or "required" or "verify_ca" or "verify_identity", not "verify"
     proxy.toml:37: `log.level` must be a level (error, warn, info, debug, trace, off) or a filter such as "info,tandem::session=debug", not "inof"
@@ -341,6 +341,7 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     fencing = "read_only"                 # default
     hold = "10s"                          # default
     catch_up = "30s"                      # default
+    returning_master = "quarantine"       # default
     min_interval = "1m"                   # default
     acknowledge_after = 3                 # default
 

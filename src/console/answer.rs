@@ -128,6 +128,7 @@ pub(super) fn answer(question: &Question, asker: &Asker, picture: &Picture) -> A
         Question::Logins => tables::logins(&picture.logins, topology, *now),
         Question::Stats => tables::stats(routing, &picture.status, &picture.samples, *now),
         Question::Config => tables::config(&picture.settings),
+        Question::Stranded(name) => tables::stranded(&picture.status, routing, name.as_deref()),
         Question::Events { after, limit } => {
             tables::events(&picture.events, topology.servers(), *after, *limit)
         }

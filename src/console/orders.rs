@@ -44,6 +44,10 @@ async fn result(order: &Order, handles: &Handles) -> Result<String, Refusal> {
         Order::Failover(target) => {
             Request::Failover { to: master(target, handles)?, force: target.force }
         }
+        Order::Release { name, how } => {
+            let target = Target { name: name.clone(), force: false };
+            Request::Release { server: master(&target, handles)?, how: *how }
+        }
         Order::Pause => Request::Pause,
         Order::Resume => Request::Resume,
     };

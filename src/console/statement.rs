@@ -4,6 +4,8 @@
 //! Besides the console's own statements there is what client programs say without being asked: they
 //! set character sets and read a few variables before the first prompt appears.
 
+use crate::failover::Release;
+
 /// A statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Statement {
@@ -24,6 +26,12 @@ pub(super) enum Order {
     Pause,
     /// `RESUME`
     Resume,
+    /// `RELEASE name [MERGE [FORCE] | DISCARD]`
+    Release {
+        /// As it was typed, without quotes.
+        name: String,
+        how: Release,
+    },
     /// `KILL id`: a client's session, by the id that `SHOW SESSIONS` shows.
     Kill(u64),
     /// `SHUTDOWN`
@@ -57,6 +65,8 @@ pub(super) enum Question {
     Stats,
     /// `SHOW CONFIG`
     Config,
+    /// `SHOW STRANDED [name]`: of one master, its name in capitals, or of all.
+    Stranded(Option<String>),
     /// `SHOW EVENTS [AFTER number] [LIMIT count]`
     Events {
         /// Only what came after the event of this number.
@@ -107,15 +117,17 @@ pub(super) enum Expression {
 
 /// The statements that there are, for the error of one that there is not.
 pub(super) const KNOWN: &str = "SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, \
-                                SHOW EVENTS, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, \
-                                SWITCHOVER TO name, FAILOVER TO name, PAUSE, RESUME, KILL id, \
-                                SHUTDOWN";
+                                SHOW EVENTS, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, \
+                                SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, \
+                                RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN";
 
 /// How statements are written that take something.
 const WRITTEN: &[(&str, &str)] = &[
     ("SHOW EVENTS", "SHOW EVENTS [AFTER number] [LIMIT count]"),
     ("SWITCHOVER", "SWITCHOVER TO name [FORCE]"),
     ("FAILOVER", "FAILOVER TO name [FORCE]"),
+    ("SHOW STRANDED", "SHOW STRANDED [name]"),
+    ("RELEASE", "RELEASE name [MERGE [FORCE] | DISCARD]"),
     ("PAUSE", "PAUSE"),
     ("RESUME", "RESUME"),
     ("KILL QUERY", "KILL id; an order that is under way is carried out to its end"),
@@ -124,7 +136,7 @@ const WRITTEN: &[(&str, &str)] = &[
 ];
 
 /// Statements of the design that are not built yet, by their first words.
-const NOT_BUILT: &[&str] = &["RELEASE", "RELOAD"];
+const NOT_BUILT: &[&str] = &["RELOAD"];
 
 /// What clients say for form's sake.
 const IGNORED: &[&str] = &["SET", "USE", "BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"];
@@ -147,11 +159,15 @@ impl Statement {
 /// The order that `words` are, which were `typed` so.
 fn order(words: &[&str], typed: &[&str]) -> Option<Order> {
     let target = |force| Target { name: unquoted(typed[2]).to_owned(), force };
+    let release = |how| Order::Release { name: unquoted(typed[1]).to_owned(), how };
     Some(match words {
         ["SWITCHOVER", "TO", _] => Order::Switchover(target(false)),
         ["SWITCHOVER", "TO", _, "FORCE"] => Order::Switchover(target(true)),
         ["FAILOVER", "TO", _] => Order::Failover(target(false)),
         ["FAILOVER", "TO", _, "FORCE"] => Order::Failover(target(true)),
+        ["RELEASE", _] | ["RELEASE", _, "MERGE"] => release(Release::Merge { force: false }),
+        ["RELEASE", _, "MERGE", "FORCE"] => release(Release::Merge { force: true }),
+        ["RELEASE", _, "DISCARD"] => release(Release::Discard),
         ["PAUSE"] => Order::Pause,
         ["RESUME"] => Order::Resume,
         ["KILL", id] | ["KILL", "CONNECTION", id] => Order::Kill(number(id)?),
@@ -178,6 +194,8 @@ fn question(words: &[&str], text: &str) -> Question {
         ["SHOW", "LOGINS"] => Question::Logins,
         ["SHOW", "STATS"] => Question::Stats,
         ["SHOW", "CONFIG"] => Question::Config,
+        ["SHOW", "STRANDED"] => Question::Stranded(None),
+        ["SHOW", "STRANDED", name] => Question::Stranded(Some(unquoted(name).to_owned())),
         ["SHOW", "EVENTS", which @ ..] => events(which).unwrap_or_else(|| unknown(words)),
         ["SELECT", ..] => {
             select(&text["SELECT".len()..]).map_or(Question::Unknown, Question::Select)
@@ -380,7 +398,10 @@ mod tests {
             ("KILL -1", malformed("KILL")),
             ("KILL 99999999999999999999999", malformed("KILL")),
             ("KILL QUERY 7", malformed("KILL QUERY")),
-            ("RELEASE m1", Question::NotBuilt("RELEASE")),
+            ("RELOAD", Question::NotBuilt("RELOAD")),
+            ("SHOW STRANDED", Question::Stranded(None)),
+            ("show stranded `m1`", Question::Stranded(Some("M1".to_owned()))),
+            ("RELEASE", Question::Malformed("RELEASE name [MERGE [FORCE] | DISCARD]")),
             ("reload", Question::NotBuilt("RELOAD")),
             ("SET NAMES utf8mb4", Question::Ignored),
             ("START TRANSACTION READ ONLY", Question::Ignored),
@@ -409,6 +430,18 @@ mod tests {
             ("SWITCHOVER TO force", Order::Switchover(target("force", false))),
             ("failover to m2 force;", Order::Failover(target("m2", true))),
             ("FAILOVER TO m1", Order::Failover(target("m1", false))),
+            (
+                "RELEASE m1",
+                Order::Release { name: "m1".to_owned(), how: Release::Merge { force: false } },
+            ),
+            (
+                "release `m1` merge force",
+                Order::Release { name: "m1".to_owned(), how: Release::Merge { force: true } },
+            ),
+            (
+                "RELEASE m1 DISCARD;",
+                Order::Release { name: "m1".to_owned(), how: Release::Discard },
+            ),
             ("pause", Order::Pause),
             ("RESUME;", Order::Resume),
             ("KILL 12", Order::Kill(12)),

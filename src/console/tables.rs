@@ -6,10 +6,12 @@ use super::SessionRow;
 use super::statement::Spelling;
 use crate::config::Setting;
 use crate::coordinator::{JournalRow, ToldEvent};
-use crate::failover::Status;
+use crate::failover::{Quarantined, Status};
 use crate::routing::{RoutingTable, Writer};
 use crate::session::StandbyLogin;
-use crate::topology::{Channel, Facts, Role, Server, Servers, TermStore, Topology};
+use crate::topology::{
+    Channel, Facts, Role, Server, Servers, StrandedTransaction, TermStore, Topology,
+};
 
 /// A result: every value is a text or NULL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,6 +263,71 @@ fn event_row(event: ToldEvent) -> Vec<Option<String>> {
         Some(event.to.to_owned()),
         event.server,
         Some(event.reason),
+    ]
+}
+
+/// `SHOW STRANDED`: a row for each transaction that a master in quarantine has and the active one
+/// lacks; for what was not read, or only counted, one row together.
+pub(super) fn stranded(status: &Status, routing: &RoutingTable, name: Option<&str>) -> Table {
+    let mut table = Table::new(&[
+        "Server",
+        "Lacked_By",
+        "Gtid",
+        "Time",
+        "Bytes",
+        "Tables",
+        "Rows",
+        "Keys",
+        "Verdict",
+    ]);
+    for Quarantined { server, active, stranded, findings } in &status.quarantine {
+        let (of, by) = (routing.servers.name(*server), routing.servers.name(*active));
+        if name.is_some_and(|name| !name.eq_ignore_ascii_case(of)) {
+            continue;
+        }
+        let heads = || [Some(of.to_owned()), Some(by.to_owned())];
+        let summary = |gtids: String, verdict: String| {
+            let mut row: Vec<_> = heads().into();
+            row.extend([Some(gtids), None, None, None, None, None, Some(verdict)]);
+            row
+        };
+        let Some(findings) = findings else {
+            table.rows.push(summary(stranded.to_string(), "not read yet".to_owned()));
+            continue;
+        };
+        for transaction in &findings.transactions {
+            let mut row: Vec<_> = heads().into();
+            row.extend(stranded_row(transaction));
+            table.rows.push(row);
+        }
+        if findings.more > 0 {
+            let more = format!("and {} more, which were only counted", findings.more);
+            table.rows.push(summary(stranded.to_string(), more));
+        }
+    }
+    table
+}
+
+fn stranded_row(transaction: &StrandedTransaction) -> [Option<String>; 7] {
+    let tables = transaction.tables.iter().map(|table| {
+        format!(
+            "{}.{} (+{} ~{} -{})",
+            table.schema, table.table, table.inserted, table.updated, table.deleted
+        )
+    });
+    let tables: Vec<String> = tables.chain(transaction.statements.iter().cloned()).collect();
+    let keys: Vec<&str> =
+        transaction.tables.iter().flat_map(|table| &table.keys).map(String::as_str).collect();
+    // As servers show a `DATETIME(3)`, in UTC.
+    let at = humantime::format_rfc3339_millis(transaction.at).to_string();
+    [
+        Some(transaction.gtid.clone()),
+        Some(at.replace('T', " ").trim_end_matches('Z').to_owned()),
+        Some(transaction.bytes.to_string()),
+        Some(tables.join("; ")),
+        Some(transaction.rows().to_string()),
+        Some(keys.join(" ")),
+        Some(transaction.verdict.to_string()),
     ]
 }
 

@@ -10,7 +10,7 @@ use super::answer::{Answer, Asker, answer};
 use super::statement::Statement;
 use super::*;
 use crate::config::Place;
-use crate::failover::{Answer as Outcome, Request, Transition};
+use crate::failover::{Answer as Outcome, Release, Request, Transition};
 use crate::routing::Writer;
 use crate::topology::Term;
 use crate::topology::fixture::{self, M1, M2};
@@ -75,6 +75,7 @@ fn status(since: Instant) -> Status {
         decision: None,
         generation: 4,
         masters: Vec::new(),
+        quarantine: Vec::new(),
     }
 }
 
@@ -396,8 +397,8 @@ fn events_read_as_a_timeline() {
 #[test]
 fn what_there_is_not_is_refused_with_what_there_is() {
     let picture = picture(true);
-    insta::assert_snapshot!(shown("RELEASE m1", &picture), @"RELEASE is not built yet in this version; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, PAUSE, RESUME, KILL id, SHUTDOWN");
-    insta::assert_snapshot!(shown("DROP TABLE t", &picture), @"the console does not know this statement; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, PAUSE, RESUME, KILL id, SHUTDOWN");
+    insta::assert_snapshot!(shown("RELOAD", &picture), @"RELOAD is not built yet in this version; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN");
+    insta::assert_snapshot!(shown("DROP TABLE t", &picture), @"the console does not know this statement; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN");
     insta::assert_snapshot!(shown("SWITCHOVER m2", &picture), @"this is written: SWITCHOVER TO name [FORCE]");
     insta::assert_snapshot!(shown("SELECT @@nothing", &picture), @"Unknown system variable 'nothing'");
 }
@@ -459,7 +460,7 @@ async fn a_real_client_reads_the_tables() {
     assert_eq!(masters[0].get::<String, _>("State").unwrap(), "active");
     let none: Vec<Row> = client.query("SHOW REPLICAS").await.unwrap();
     assert!(none.is_empty());
-    let error = client.query_drop("RELEASE m1").await.unwrap_err();
+    let error = client.query_drop("RELOAD").await.unwrap_err();
     assert!(error.to_string().contains("not built yet"), "{error}");
     let error = client.query_drop("SELECT @@nothing").await.unwrap_err();
     assert!(error.to_string().contains("1193"), "{error}");
@@ -506,6 +507,8 @@ async fn an_order_is_answered_when_it_is_carried_out() {
         ("SWITCHOVER TO `M2` FORCE", Request::Switchover { to: M2, force: true }),
         ("FAILOVER TO m1", Request::Failover { to: M1, force: false }),
         ("failover to 'm1' force;", Request::Failover { to: M1, force: true }),
+        ("RELEASE m2", Request::Release { server: M2, how: Release::Merge { force: false } }),
+        ("RELEASE m1 DISCARD", Request::Release { server: M1, how: Release::Discard }),
         ("PAUSE", Request::Pause),
         ("RESUME", Request::Resume),
     ] {

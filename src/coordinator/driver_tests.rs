@@ -143,6 +143,7 @@ fn start(hands: Hands, deadline: Option<Duration>, steps: Vec<Vec<Action>>) -> B
         decision: None,
         generation: 0,
         masters: Vec::new(),
+        quarantine: Vec::new(),
     };
     let (status, shown) = watch::channel(Arc::new(idle.clone()));
     let machine = Scripted {

@@ -11,6 +11,7 @@ use tracing::debug;
 use super::catch_up::catch_up;
 use super::failure::{failure, not_connected};
 use super::fence::fence;
+use super::inspecting::{Returned, inspect};
 use super::promotion::{Decision, open, promote};
 use super::receiving::{Receiver, Sender, Stops, start_receiving, stop_receiving};
 use super::semi_sync::{Switch, release_applier, restore};
@@ -85,6 +86,8 @@ const FENCE_WITHIN: Duration = Duration::from_secs(3);
 const RECEIVING_WITHIN: Duration = Duration::from_secs(10);
 /// A lock wait of 2 s, and an INSERT.
 const PROMOTE_WITHIN: Duration = Duration::from_secs(10);
+/// A log may be long, and is read from what the active master has to its end.
+const INSPECT_WITHIN: Duration = Duration::from_secs(60);
 /// A catch-up has its own bound; this is what its last question may take beyond it.
 const CATCH_UP_GRACE: Duration = Duration::from_secs(2);
 
@@ -148,6 +151,15 @@ impl SqlExecutor {
             }
             Order::StartReceiving { source, .. } => {
                 start_receiving(&mut connection, stops, from(*source)).await?;
+            }
+            Order::Inspect { active, .. } => {
+                let active = &servers.get(*active).address;
+                let returned = Returned {
+                    connection: &connection,
+                    address: &servers.get(order.server()).address,
+                };
+                let found = inspect(self.connections.dialer(), returned, active).await?;
+                return Ok((OrderResult::Inspected(Arc::new(found)), connection));
             }
             Order::Promote { server, seen, reason } => {
                 let decision = Decision {
@@ -227,6 +239,7 @@ fn bound(order: &Order) -> Duration {
         | Order::Unclaim { .. } => FENCE_WITHIN,
         Order::CatchUp { timeout, .. } | Order::Reach { timeout, .. } => *timeout + CATCH_UP_GRACE,
         Order::StopReceiving { .. } | Order::StartReceiving { .. } => RECEIVING_WITHIN,
+        Order::Inspect { .. } => INSPECT_WITHIN,
         Order::Promote { .. } | Order::Open { .. } => PROMOTE_WITHIN,
     }
 }

@@ -23,6 +23,7 @@ mod event_file;
 mod executor;
 mod failure;
 mod fence;
+mod inspecting;
 mod journal;
 mod measuring;
 mod promotion;

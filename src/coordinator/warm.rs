@@ -41,6 +41,12 @@ impl WarmConnections {
         &self.servers
     }
 
+    /// For connections of one's own.
+    #[must_use]
+    pub fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
     /// The account's name.
     #[must_use]
     pub fn user(&self) -> &str {

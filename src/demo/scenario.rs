@@ -21,7 +21,7 @@ use super::verdict::Verdict;
 use super::writers::{Book, PACE, WRITERS, Writers};
 use super::{DemoError, event};
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, ReturningMaster};
 use crate::sandbox::{Progress, Sandbox, SandboxOptions};
 use crate::topology::ServerAddress;
 
@@ -162,6 +162,8 @@ async fn start_proxy(stage: &Stage, sandbox: &Sandbox) -> Result<App, DemoError>
     config.listen = vec![any_port()];
     config.monitor.user = sandbox.monitor().user.clone();
     config.monitor.password = sandbox.monitor().password.clone();
+    // Nobody is there to look at what m1 had written and nobody had acknowledged.
+    config.failover.returning_master = ReturningMaster::Merge;
     config.admin.console = Some(any_port());
     config.admin.http = Some(any_port());
     Ok(App::start(config)?)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::request::{Answer, RequestId};
 use crate::routing::RoutingTable;
-use crate::topology::{GtidSet, ServerId, Term};
+use crate::topology::{GtidSet, ServerId, Stranded, Term};
 
 /// Something to do. Actions of one step may be carried out in any order, but `Publish`es and
 /// `Record`s must not overtake each other, and **orders to one server are carried out one after the
@@ -101,6 +101,14 @@ pub enum Order {
         /// The master that returned.
         source: ServerId,
     },
+    /// Read from the binary log of a returned master what it has and the active one lacks, and judge
+    /// what of it could be merged. Changes nothing.
+    Inspect {
+        /// The returned master.
+        server: ServerId,
+        /// The active one.
+        active: ServerId,
+    },
     /// Write the decision on the new active and make it writable. The point of no return.
     Promote {
         /// The new active master.
@@ -136,6 +144,7 @@ impl Order {
             | Self::CatchUp { server, .. }
             | Self::StopReceiving { server, .. }
             | Self::StartReceiving { server, .. }
+            | Self::Inspect { server, .. }
             | Self::Promote { server, .. }
             | Self::Open { server, .. } => *server,
         }
@@ -149,6 +158,8 @@ pub enum OrderResult {
     Done,
     /// `Freeze` closed the server, which had executed this.
     Frozen(GtidSet),
+    /// What `Inspect` found.
+    Inspected(Arc<Stranded>),
     /// `Promote` wrote this term and opened the server.
     Promoted(Term),
     /// `Promote` or `Open` found a higher term: somebody else decided.

@@ -3,6 +3,7 @@
 use super::assessment::{Verdict, assess, in_words};
 use super::links::Links;
 use super::policy::Policy;
+use super::quarantine::Quarantine;
 use crate::topology::{Channel, Facts, GtidSet, ServerId, ThreadState, Topology};
 
 /// The outcome of a choice.
@@ -23,12 +24,13 @@ pub struct Choice {
 pub fn choose(
     topology: &Topology,
     links: &Links,
+    quarantine: &Quarantine,
     policy: &Policy,
     old: Option<ServerId>,
 ) -> Choice {
     let mut rejected = Vec::new();
     for master in topology.servers().masters().filter(|master| Some(master.id) != old) {
-        match objection(topology, links, policy, master.id, old) {
+        match objection(topology, links, quarantine, policy, master.id, old) {
             Some(reason) => rejected.push((master.id, reason)),
             None => return Choice { chosen: Some(master.id), rejected },
         }
@@ -40,6 +42,7 @@ pub fn choose(
 pub(super) fn objection(
     topology: &Topology,
     links: &Links,
+    quarantine: &Quarantine,
     policy: &Policy,
     server: ServerId,
     old: Option<ServerId>,
@@ -56,7 +59,11 @@ pub(super) fn objection(
         return Some(format!("receives nothing from {}", topology.servers().name(old)));
     }
     let deaf = not_long_enough(topology, policy, server, old);
-    deaf.or_else(|| missing_for_good(topology, links, server, old))
+    let missing = || missing_for_good(topology, links, server, old);
+    deaf.or_else(missing).or_else(|| {
+        let name = |server| topology.servers().name(server);
+        quarantine.objection(server, name(server), name(old))
+    })
 }
 
 /// A standby that is back just now says nothing yet of whether it still hears a master that does

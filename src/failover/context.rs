@@ -12,7 +12,8 @@ use super::damping::Damping;
 use super::errands::Errands;
 use super::links::Links;
 use super::policy::{PROBE_SPACING, Policy, RETRY_FIRST, RETRY_MOST};
-use super::request::{Answer, RequestId};
+use super::quarantine::Quarantine;
+use super::request::{Answer, Release, RequestId};
 use super::writability::Writability;
 use crate::routing::{RoutingTable, Writer};
 use crate::topology::{
@@ -27,6 +28,7 @@ pub(super) struct Context {
     pub(super) servers: Servers,
     pub(super) topology: Topology,
     pub(super) links: Links,
+    pub(super) quarantine: Quarantine,
     pub(super) writability: Writability,
     /// The highest decision ever seen, on any server. Never forgotten: a server that lost it does
     /// not make it undone.
@@ -101,6 +103,7 @@ impl Context {
             policy,
             topology: Topology::new(servers.clone()),
             links: Links::default(),
+            quarantine: Quarantine::default(),
             writability: Writability::default(),
             highest: None,
             first_term: Term::default(),
@@ -261,6 +264,20 @@ impl Context {
         let mut errands = std::mem::take(&mut self.errands);
         act(&mut errands, self);
         self.errands = errands;
+    }
+
+    pub(super) fn with_quarantine<T>(
+        &mut self,
+        act: impl FnOnce(&mut Quarantine, &mut Self) -> T,
+    ) -> T {
+        let mut quarantine = std::mem::take(&mut self.quarantine);
+        let result = act(&mut quarantine, self);
+        self.quarantine = quarantine;
+        result
+    }
+
+    pub(super) fn release(&mut self, id: RequestId, server: ServerId, how: Release) {
+        self.with_quarantine(|quarantine, cx| quarantine.release(cx, id, server, how));
     }
 
     /// Asks for a probe, now if there was none just now, else a few milliseconds later.

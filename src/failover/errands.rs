@@ -13,7 +13,8 @@ use super::assessment::Verdict;
 use super::candidate::channel_from;
 use super::context::Context;
 use super::policy::ERRAND_SPACING;
-use crate::config::Fencing;
+use super::quarantine::transactions;
+use crate::config::{Fencing, ReturningMaster};
 use crate::topology::{GtidSet, ServerId, ThreadState, Topology};
 
 /// The standbys, and the errands that are under way.
@@ -27,8 +28,8 @@ pub(super) struct Errands {
     /// When a receiver may be started again.
     start_after: BTreeMap<(ServerId, ServerId), Instant>,
     fences: BTreeSet<OrderId>,
-    /// Whether the state that was found at the start has been looked through.
-    adopted: bool,
+    /// The active master for which the state that was found has been looked through.
+    adopted: Option<ServerId>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -38,8 +39,20 @@ struct Standby {
     fence_after: Option<Instant>,
     /// It was down and has not been taken back yet.
     away: bool,
-    /// What it had executed when it was back and closed, and when that was seen.
-    returned: Option<(Instant, GtidSet)>,
+    /// What it has is being compared with what the active one has.
+    comparing: Option<Comparing>,
+    /// The active one may receive from it: there was nothing that it lacks, or it was released.
+    cleared: bool,
+}
+
+/// How far a comparison is.
+#[derive(Clone, Debug)]
+enum Comparing {
+    /// A look at the standby is to begin after this.
+    Standby(Instant),
+    /// That one found this; now a look at the active one is to begin after it, or what replication
+    /// brings the standby meanwhile would seem to be its own.
+    Active(Instant, GtidSet),
 }
 
 impl Errands {
@@ -66,6 +79,10 @@ impl Errands {
         order: &Order,
         result: &OrderResult,
     ) {
+        let freed = cx.with_quarantine(|quarantine, cx| quarantine.finished(cx, id, result));
+        if let Some(freed) = freed {
+            self.standbys.entry(freed).or_default().cleared = true;
+        }
         match order {
             Order::Fence { server } if self.fences.remove(&id) => {
                 let name = cx.name(*server).to_owned();
@@ -88,6 +105,8 @@ impl Errands {
                 } else {
                     let reason = format!("{to} receives from {from} again");
                     self.severed.remove(&(*server, *source));
+                    // It is seen a little later.
+                    self.start_after.insert((*server, *source), cx.now + ERRAND_SPACING);
                     cx.record("severed", "connected", reason, Some(*server));
                 }
             }
@@ -99,6 +118,7 @@ impl Errands {
     pub(super) fn run(&mut self, cx: &mut Context, active: ServerId) {
         // A returned master that was made active again is nobody's standby.
         self.standbys.remove(&active);
+        cx.with_quarantine(|quarantine, cx| quarantine.forget_others(cx, active));
         for standby in cx.masters().into_iter().filter(|master| *master != active) {
             if !matches!(cx.verdict(standby), Verdict::Alive) {
                 continue;
@@ -114,13 +134,13 @@ impl Errands {
             if cx.topology.seen(standby).successes < cx.policy.rise {
                 continue;
             }
-            if state.away && !self.take_back(cx, standby, active) {
+            self.look_after(cx, standby, active);
+            if self.must_compare(cx, standby, active) && !self.take_back(cx, standby, active) {
                 continue;
             }
             self.reconnect(cx, standby, active);
         }
-        if !self.adopted {
-            self.adopted = true;
+        if self.adopted.replace(active) != Some(active) {
             self.adopt(cx, active);
         }
     }
@@ -132,6 +152,8 @@ impl Errands {
             return;
         };
         let state = self.standbys.entry(standby).or_default();
+        // Whoever can write there may add to what it has.
+        (state.cleared, state.comparing) = (false, None);
         let Some(since) = state.open_since else {
             state.open_since = Some(last);
             cx.ask_probe_soon(standby);
@@ -147,41 +169,62 @@ impl Errands {
         self.fences.insert(cx.run(Order::Fence { server: standby }));
     }
 
-    /// A master came back: names what it has and the active one lacks. That can only be told by a
-    /// look at the active that began later, or what replication brought it meanwhile would seem to
-    /// be its own. Returns whether that is done.
-    ///
-    /// The place of the quarantine: what is stranded is known here, before anything of it is
-    /// delivered. At present it always merges.
+    /// Looks after a standby in quarantine.
+    fn look_after(&mut self, cx: &mut Context, standby: ServerId, active: ServerId) {
+        if !cx.quarantine.holds(standby) {
+            return;
+        }
+        let stopped = is_stopped(&cx.topology, (active, standby));
+        if cx.with_quarantine(|quarantine, cx| quarantine.look_after(cx, standby, stopped)) {
+            self.standbys.entry(standby).or_default().cleared = true;
+        }
+    }
+
+    /// Whether it has to be seen what a standby has before anything else is done with it: it was away,
+    /// or the active one does not receive from it and is about to.
+    fn must_compare(&mut self, cx: &Context, standby: ServerId, active: ServerId) -> bool {
+        let pair = (active, standby);
+        let gated = cx.policy.returning_master == ReturningMaster::Quarantine
+            && (self.severed.contains_key(&pair) || is_stopped(&cx.topology, pair))
+            && !cx.quarantine.holds(standby);
+        let state = self.standbys.entry(standby).or_default();
+        state.away || gated && !state.cleared
+    }
+
+    /// Compares what a standby has with what the active one has, and decides whether the active one
+    /// may receive from it. Returns whether that is done.
     fn take_back(&mut self, cx: &mut Context, standby: ServerId, active: ServerId) -> bool {
         let state = self.standbys.entry(standby).or_default();
-        let Some(facts) = cx.topology.facts(standby) else {
-            return false;
-        };
-        let (seen, executed) =
-            state.returned.get_or_insert_with(|| (cx.now, facts.executed.clone()));
-        if !cx.looked_since(active, *seen) {
-            cx.ask_probe_soon(active);
-            return false;
-        }
-        let Some(known) = cx.topology.facts(active).map(|facts| &facts.executed) else {
-            return false;
-        };
-        let stranded = executed.subtract(known);
-        *state = Standby::default();
-        for pair in [(active, standby), (standby, active)] {
+        let Some(stranded) = state.compare(cx, standby, active) else { return false };
+        let was_away = std::mem::take(&mut state.away);
+        let pair = (active, standby);
+        let held_back = cx.policy.returning_master == ReturningMaster::Quarantine
+            && !stranded.is_empty()
+            && is_stopped(&cx.topology, pair);
+        // What flows by itself is allowed to nobody: should it be stopped, it is looked at again.
+        state.cleared = stranded.is_empty();
+        for pair in [pair, (standby, active)] {
             if is_stopped(&cx.topology, pair) {
                 self.severed.entry(pair).or_insert(cx.now);
             }
         }
-        let (name, active) = (cx.name(standby), cx.name(active));
-        let reason = if stranded.is_empty() {
-            format!("{name} is back and has nothing that {active} lacks")
-        } else {
-            let count = stranded.count();
-            format!("{name} is back; {active} lacks {count} transactions of it: {stranded}")
-        };
-        cx.record("away", "standby", reason, Some(standby));
+        let (name, to) = (cx.name(standby), cx.name(active));
+        let count = transactions(stranded.count());
+        if held_back {
+            let reason = format!(
+                "{name} is back; {to} lacks {count} of it: {stranded}; this stays out \
+                 of the pair until RELEASE {name}"
+            );
+            cx.record("away", "quarantine", reason, Some(standby));
+            cx.with_quarantine(|quarantine, cx| quarantine.take_in(cx, standby, active, stranded));
+        } else if was_away {
+            let reason = if stranded.is_empty() {
+                format!("{name} is back and has nothing that {to} lacks")
+            } else {
+                format!("{name} is back; {to} lacks {count} of it: {stranded}")
+            };
+            cx.record("away", "standby", reason, Some(standby));
+        }
         true
     }
 
@@ -199,6 +242,11 @@ impl Errands {
                 self.severed.remove(&pair);
                 continue;
             }
+            let may_deliver = cx.policy.returning_master == ReturningMaster::Merge
+                || self.standbys.get(&standby).is_some_and(|state| state.cleared);
+            if pair == (active, standby) && !may_deliver {
+                continue;
+            }
             if self.start_after.get(&pair).is_some_and(|after| cx.now < *after) {
                 continue;
             }
@@ -207,14 +255,44 @@ impl Errands {
         }
     }
 
-    /// A proxy that died in the course of a failover which then did not take place left the standby
-    /// without its receiver. The one that starts next puts that right, once.
+    /// A proxy that died in the course of a failover may have left a standby without its receiver.
+    /// Whoever serves another active master than before puts that right, once: what an operator stops
+    /// later stays stopped.
     fn adopt(&mut self, cx: &Context, active: ServerId) {
         for standby in cx.masters().into_iter().filter(|master| *master != active) {
             if is_stopped(&cx.topology, (standby, active)) {
                 self.severed.insert((standby, active), cx.now);
             }
         }
+    }
+}
+
+impl Standby {
+    /// What the standby has and the active one lacks, once both have been looked at in this order.
+    fn compare(
+        &mut self,
+        cx: &mut Context,
+        standby: ServerId,
+        active: ServerId,
+    ) -> Option<GtidSet> {
+        match self.comparing.clone() {
+            None => {
+                self.comparing = Some(Comparing::Standby(cx.now));
+                cx.ask_probe_soon(standby);
+            }
+            Some(Comparing::Standby(since)) if cx.looked_since(standby, since) => {
+                let executed = cx.topology.facts(standby)?.executed.clone();
+                self.comparing = Some(Comparing::Active(cx.now, executed));
+                cx.ask_probe_soon(active);
+            }
+            Some(Comparing::Standby(_)) => cx.ask_probe_soon(standby),
+            Some(Comparing::Active(since, executed)) if cx.looked_since(active, since) => {
+                self.comparing = None;
+                return Some(executed.subtract(&cx.topology.facts(active)?.executed));
+            }
+            Some(Comparing::Active(..)) => cx.ask_probe_soon(active),
+        }
+        None
     }
 }
 

@@ -9,6 +9,7 @@ use super::event::Event;
 use super::operator;
 use super::phase::{Input, Phase};
 use super::policy::Policy;
+use super::quarantine::Quarantined;
 use super::request::{Request, RequestId};
 use super::starting::Starting;
 use crate::routing::{RoutingTable, Writer};
@@ -40,6 +41,8 @@ pub struct Status {
     pub generation: u64,
     /// Each master and what the probes say of it.
     pub masters: Vec<(ServerId, Verdict)>,
+    /// The masters in quarantine.
+    pub quarantine: Vec<Quarantined>,
 }
 
 impl FailoverMachine {
@@ -122,6 +125,7 @@ impl FailoverMachine {
             decision: self.cx.highest.clone(),
             generation: self.cx.table.generation,
             masters: self.cx.masters().into_iter().map(verdict).collect(),
+            quarantine: self.cx.quarantine.listed(),
         }
     }
 

@@ -33,6 +33,8 @@
 //! * *suspect*: the active master is probed without pause. Clients notice nothing.
 //! * *held*: nobody can be active, and the reason says why of each master. Everything that happens
 //!   is a reason to judge again.
+//! * *quarantine* is no phase but the state of a standby: it came back with what the active one never
+//!   received, and nobody may have that until it is released (`quarantine.rs`).
 //! * *waiting*, *opening*: the right master is up and read-only. Whoever closed it gets some time to
 //!   decide otherwise, unless it restarted or we did it; then it is opened.
 //! * *catching up*: the old master is fenced, while the candidate executes what it received.
@@ -58,8 +60,7 @@
 //!
 //! # What has its place here and is not built yet
 //!
-//! The planned switchover (`FailoverMachine::step`), the quarantine
-//! (`Errands::take_back`), and a choice among more than two masters by who has received most
+//! The planned switchover (`FailoverMachine::step`), and a choice among more than two masters by who has received most
 //! (`choose` takes the first that nothing speaks against).
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -84,6 +85,7 @@ mod paused;
 mod phase;
 mod policy;
 mod promoting;
+mod quarantine;
 mod request;
 mod sealing;
 mod starting;
@@ -101,7 +103,8 @@ pub use event::Event;
 pub use links::Links;
 pub use machine::{FailoverMachine, Status};
 pub use policy::Policy;
-pub use request::{Answer, Request, RequestId};
+pub use quarantine::{Quarantine, Quarantined};
+pub use request::{Answer, Release, Request, RequestId};
 
 #[cfg(test)]
 mod tests;

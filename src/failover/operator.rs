@@ -16,6 +16,10 @@ pub(super) fn carry_out(phase: Phase, cx: &mut Context, id: RequestId, request: 
         Request::Failover { to, force } => fail_over(&phase, cx, id, *to, *force),
         Request::Pause => pause(&phase, cx, id),
         Request::Resume => resume(&phase, cx, id),
+        Request::Release { server, how } => {
+            cx.release(id, *server, *how);
+            Ok(None)
+        }
     };
     match led {
         Ok(Some(next)) => next,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Failover, Fencing, Monitor, Switchover};
+use crate::config::{Failover, Fencing, Monitor, ReturningMaster, Switchover};
 
 /// Between two probes of one server that are asked for out of turn.
 pub(super) const PROBE_SPACING: Duration = Duration::from_millis(5);
@@ -37,6 +37,8 @@ pub struct Policy {
     pub fencing: Fencing,
     /// `[failover] catch_up`
     pub catch_up: Duration,
+    /// `[failover] returning_master`
+    pub returning_master: ReturningMaster,
     /// `[failover] min_interval`
     pub min_interval: Duration,
     /// `[failover] acknowledge_after`
@@ -57,6 +59,7 @@ impl Policy {
             automatic: failover.automatic,
             fencing: failover.fencing,
             catch_up: failover.catch_up,
+            returning_master: failover.returning_master,
             min_interval: failover.min_interval,
             acknowledge_after: failover.acknowledge_after,
             drain: switchover.drain,

@@ -29,8 +29,27 @@ pub enum Request {
     },
     /// Nobody takes writes until further notice, however long the present active master lives.
     Pause,
+    /// The end of a returned master's quarantine: `RELEASE m1`.
+    Release {
+        /// Whose.
+        server: ServerId,
+        /// What is to become of what is stranded there.
+        how: Release,
+    },
     /// The end of `Pause`, and the acknowledgement that automatic failovers may go on.
     Resume,
+}
+
+/// What is to become of what a returned master has and the active one lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Replication delivers it to the active master.
+    Merge {
+        /// Also what is in conflict with what stands there, or cannot be judged.
+        force: bool,
+    },
+    /// It never enters the pair.
+    Discard,
 }
 
 /// What a request came to: a sentence for the operator.

@@ -129,7 +129,9 @@ pub(super) fn preflight(cx: &Context, switchover: &Switchover) -> Option<String>
             "with fencing = \"none\" nothing would keep other proxies' clients from writing to";
         return Some(format!("{reason} {} meanwhile", cx.name(from)));
     }
-    if let Some(reason) = objection(&cx.topology, &cx.links, &cx.policy, to, Some(from)) {
+    if let Some(reason) =
+        objection(&cx.topology, &cx.links, &cx.quarantine, &cx.policy, to, Some(from))
+    {
         return Some(format!("{} {reason}", cx.name(to)));
     }
     if let Some(TermStore::Denied(words)) = cx.topology.facts(to).map(|facts| &facts.terms) {

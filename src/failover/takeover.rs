@@ -55,7 +55,7 @@ impl Takeover {
         if let Some(reason) = forbidden(cx, old) {
             return Held::enter(cx, reason, cx.retry_at());
         }
-        let choice = choose(&cx.topology, &cx.links, &cx.policy, old);
+        let choice = choose(&cx.topology, &cx.links, &cx.quarantine, &cx.policy, old);
         let Some(candidate) = choice.chosen else {
             let old = old.map(|old| cx.describe(old));
             let others = choice
@@ -97,7 +97,7 @@ impl Takeover {
         if old == Some(to) {
             return Err(format!("{} is active by term {} already", cx.name(to), cx.term()));
         }
-        let objection = objection(&cx.topology, &cx.links, &cx.policy, to, old);
+        let objection = objection(&cx.topology, &cx.links, &cx.quarantine, &cx.policy, to, old);
         let reachable = matches!(cx.verdict(to), Verdict::Alive);
         if let Some(reason) = objection.filter(|_| !force || !reachable) {
             return Err(format!("no failover to {}: {} {reason}", cx.name(to), cx.name(to)));

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 
 use super::{
     Action, Event, FailoverMachine, Links, Order, OrderFailure, OrderId, OrderResult, Policy,
-    Request, RequestId, Verdict, assess, choose,
+    Quarantine, Request, RequestId, Verdict, assess, choose,
 };
-use crate::config::Fencing;
+use crate::config::{Fencing, ReturningMaster};
 use crate::topology::{
     Channel, Facts, Flavor, GtidSet, Identity, Observation, Outcome, ServerId, Servers, Source,
     Term, TermStore, ThreadState, Topology, UnreachableKind,
@@ -29,6 +29,7 @@ fn policy() -> Policy {
         automatic: true,
         fencing: Fencing::ReadOnly,
         catch_up: Duration::from_secs(30),
+        returning_master: ReturningMaster::Quarantine,
         min_interval: Duration::from_secs(60),
         acknowledge_after: 3,
         drain: Duration::from_secs(5),
@@ -111,7 +112,7 @@ fn objection_to_m2(change: impl FnOnce(&mut Facts)) -> Option<String> {
         links.record(&topology, &look);
     }
     assert!(matches!(assess(&topology, M1, &policy()), Verdict::Down(_)));
-    let choice = choose(&topology, &links, &policy(), Some(M1));
+    let choice = choose(&topology, &links, &Quarantine::default(), &policy(), Some(M1));
     assert_eq!(choice.chosen.is_none(), !choice.rejected.is_empty());
     choice.rejected.into_iter().next().map(|(_, reason)| reason)
 }
@@ -155,7 +156,10 @@ fn a_standby_that_was_cut_off_by_the_death_itself_is_chosen() {
         topology.record(look.clone());
         links.record(&topology, &look);
     }
-    assert_eq!(choose(&topology, &links, &policy(), Some(M1)).chosen, Some(M2));
+    assert_eq!(
+        choose(&topology, &links, &Quarantine::default(), &policy(), Some(M1)).chosen,
+        Some(M2)
+    );
 }
 
 #[test]
@@ -167,7 +171,7 @@ fn before_the_first_decision_an_idle_pair_is_good_enough_but_a_backlog_is_not() 
         m1.channels[0].received = gtids("2-2-11");
     }));
     topology.record(alive(M2, start, |m2| m2.channels.clear()));
-    let choice = choose(&topology, &Links::default(), &policy(), None);
+    let choice = choose(&topology, &Links::default(), &Quarantine::default(), &policy(), None);
     assert_eq!(choice.chosen, Some(M2));
     assert_eq!(choice.rejected.len(), 1);
 }

@@ -114,14 +114,26 @@ pub struct Dialer {
     user: String,
     password: config::Secret,
     tls: MasterTls,
+    largest_packet: usize,
 }
+
+/// For answers to the control plane's own questions.
+const LARGEST_ANSWER: usize = 16 << 20;
+/// What a server's `max_allowed_packet` may be at most, and an event of its log with it.
+const LARGEST_EVENT: usize = 1 << 30;
 
 impl Dialer {
     /// For the account of `[monitor]`, without encryption.
     #[must_use]
     pub fn new(account: &config::Monitor) -> Self {
         let (user, password) = (account.user.clone(), account.password.clone());
-        Self { user, password, tls: MasterTls::disabled() }
+        Self { user, password, tls: MasterTls::disabled(), largest_packet: LARGEST_ANSWER }
+    }
+
+    /// The same, for connections that read a binary log.
+    #[must_use]
+    pub fn for_logs(self) -> Self {
+        Self { largest_packet: LARGEST_EVENT, ..self }
     }
 
     /// The same, encrypted as `tls` says.
@@ -201,7 +213,7 @@ impl Dialer {
             .user(Some(&self.user))
             .pass(Some(self.password.reveal()))
             // Both given, the driver does not ask the server for them: a round trip less.
-            .max_allowed_packet(Some(16 << 20))
+            .max_allowed_packet(Some(self.largest_packet))
             .wait_timeout(Some(IDLE_SECONDS))
             .prefer_socket(false)
             .tcp_nodelay(true);
@@ -303,6 +315,12 @@ impl Connection {
         connection.dialect = Dialect::of_version(&row.text(&["version"])?);
         connection.account = row.text(&["account"])?;
         Ok(connection)
+    }
+
+    /// The driver's connection, for what is more than statements.
+    #[must_use]
+    pub fn into_conn(self) -> Conn {
+        self.conn
     }
 
     /// The server's family and version.

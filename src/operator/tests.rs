@@ -63,6 +63,7 @@ impl Proxy {
             decision: None,
             generation: 1,
             masters: Vec::new(),
+            quarantine: Vec::new(),
         };
         let journal = Journal::new(10, start);
         let steps = [

@@ -33,10 +33,12 @@ pub enum Privilege {
     Accounts,
     /// Reading the count of received heartbeats, which MariaDB has in its replication status.
     Heartbeats,
+    /// Reading the binary log of a master that returned, for what nobody else received.
+    BinaryLog,
 }
 
 impl Privilege {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::ReplicationStatus,
         Self::ReadOnly,
         Self::ReplicationControl,
@@ -46,6 +48,7 @@ impl Privilege {
         Self::HeartbeatRow,
         Self::Accounts,
         Self::Heartbeats,
+        Self::BinaryLog,
     ];
 
     /// All that matter on a server of this dialect.
@@ -69,6 +72,7 @@ impl Privilege {
             Self::HeartbeatRow => "write heartbeats (tandem.heartbeat)",
             Self::Accounts => "read the accounts",
             Self::Heartbeats => "see whether heartbeats arrive",
+            Self::BinaryLog => "read the binary log of a master that returned",
         }
     }
 
@@ -101,6 +105,7 @@ impl Privilege {
                 ("SELECT", "mysql.global_priv")
             }
             (Self::Accounts, _) => ("SELECT", "mysql.user"),
+            (Self::BinaryLog, _) => ("REPLICATION SLAVE", "*.*"),
             (Self::Heartbeats, _) => ("SELECT", "performance_schema.replication_connection_status"),
             (Self::ReplicationStatus, Flavor::MariaDb) if version >= (10, 5, 9) => {
                 ("SLAVE MONITOR", "*.*")

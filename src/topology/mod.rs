@@ -17,6 +17,7 @@ mod hearing;
 mod observation;
 mod server;
 mod snapshot;
+mod stranded;
 
 pub use accounts::{Account, AccountPlugin, Accounts};
 pub use dialect::Dialect;
@@ -28,3 +29,6 @@ pub use observation::{
 };
 pub use server::{AddressError, Role, Server, ServerAddress, ServerId, Servers};
 pub use snapshot::{Seen, Topology, Unwritable};
+pub use stranded::{
+    Conflict, MergeVerdict, Stranded, StrandedCount, StrandedTransaction, TableChange,
+};

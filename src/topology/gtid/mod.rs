@@ -103,6 +103,50 @@ impl GtidSet {
         self.streams.values().fold(0, |sum: u64, run| sum.saturating_add(run.intervals.count()))
     }
 
+    /// The one transaction `uuid:number`, or `uuid:tag:number`, of MySQL.
+    #[must_use]
+    pub fn of_source(uuid: u128, tag: &str, number: u64) -> Self {
+        let mut set = Self::empty();
+        let intervals = Intervals::new(vec![(number, number)]);
+        set.add(Stream::Source { uuid, tag: tag.to_owned() }, Run { intervals, server: 0 });
+        set
+    }
+
+    /// Whether MySQL's `uuid:number`, or `uuid:tag:number`, is in the set.
+    #[must_use]
+    pub fn has_of_source(&self, uuid: u128, tag: &str, number: u64) -> bool {
+        self.has(&Stream::Source { uuid, tag: tag.to_owned() }, number)
+    }
+
+    /// Whether MariaDB's transaction `sequence` of `domain`, whoever wrote it, is in the set.
+    #[must_use]
+    pub fn has_in_domain(&self, domain: u32, sequence: u64) -> bool {
+        self.has(&Stream::Domain(domain), sequence)
+    }
+
+    fn has(&self, stream: &Stream, number: u64) -> bool {
+        let one = Intervals::new(vec![(number, number)]);
+        self.streams.get(stream).is_some_and(|run| run.intervals.contains(&one))
+    }
+
+    /// The domains that it has anything of; none for a set of MySQL's.
+    pub fn domains(&self) -> impl Iterator<Item = u32> + '_ {
+        self.streams.keys().filter_map(|stream| match stream {
+            Stream::Domain(domain) => Some(*domain),
+            Stream::Source { .. } => None,
+        })
+    }
+
+    /// MySQL's sources, each with its tag and the closed intervals of its numbers.
+    pub fn sources(&self) -> impl Iterator<Item = (u128, &str, Vec<(u64, u64)>)> + '_ {
+        self.streams.iter().filter_map(|(stream, run)| match stream {
+            Stream::Source { uuid, tag } => {
+                Some((*uuid, tag.as_str(), run.intervals.iter().collect()))
+            }
+            Stream::Domain(_) => None,
+        })
+    }
+
     fn add(&mut self, stream: Stream, run: Run) {
         match self.streams.entry(stream) {
             Entry::Vacant(place) => {

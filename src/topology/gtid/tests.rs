@@ -39,6 +39,21 @@ fn a_mariadb_position_means_everything_up_to_it() {
 }
 
 #[test]
+fn single_transactions_are_found_and_named() {
+    let stranded = maria("1-1-106..110,2-2-7");
+    assert!(stranded.has_in_domain(1, 106) && stranded.has_in_domain(1, 110));
+    assert!(!stranded.has_in_domain(1, 105) && !stranded.has_in_domain(3, 1));
+    assert_eq!(stranded.domains().collect::<Vec<_>>(), [1, 2]);
+    let set = mysql(&format!("{A}:3-5:7,{B}:tag:1"));
+    let uuid = |text: &str| u128::from_str_radix(&text.replace('-', ""), 16).expect("a uuid");
+    assert!(set.has_of_source(uuid(A), "", 4) && set.has_of_source(uuid(B), "tag", 1));
+    assert!(!set.has_of_source(uuid(A), "", 6) && !set.has_of_source(uuid(B), "", 1));
+    assert_eq!(GtidSet::of_source(uuid(B), "tag", 9).to_string(), format!("{B}:tag:9"));
+    let sources: Vec<_> = set.sources().collect();
+    assert_eq!(sources, [(uuid(A), "", vec![(3, 5), (7, 7)]), (uuid(B), "tag", vec![(1, 1)])]);
+}
+
+#[test]
 fn what_is_no_set_is_refused() {
     for text in ["1-1", "1-1-x", "a-1-1", "1-1-1-1", "4294967296-1-1", "1-1-+5", "1-1-0..3", A] {
         assert!(GtidSet::parse(Flavor::MariaDb, text).is_err(), "{text}");

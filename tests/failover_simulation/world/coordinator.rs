@@ -1,11 +1,13 @@
 //! What a proxy's coordinator does in the model: it drives the machine and carries out its orders,
 //! those to one server one after the other.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tandem::config::ReturningMaster;
 use tandem::failover::{Action, Event, Order, OrderFailure, OrderResult};
 use tandem::routing::Writer;
-use tandem::topology::{Term, UnreachableKind};
+use tandem::topology::{Stranded, Term, UnreachableKind};
 
 use super::{Happening, TROUBLE_ENDS, World};
 use crate::cluster::Millis;
@@ -214,7 +216,14 @@ impl World {
                 self.cluster.servers[server].receiving = false;
                 OrderResult::Done
             }
-            Order::StartReceiving { .. } => {
+            Order::Inspect { active, .. } => {
+                let has = self.cluster.servers[server].log.len();
+                let more = has.saturating_sub(self.cluster.servers[active.index()].executed) as u64;
+                let found = Stranded { more, ..Stranded::default() };
+                OrderResult::Inspected(Arc::new(found))
+            }
+            Order::StartReceiving { source, .. } => {
+                self.check_quarantine(server, source.index());
                 self.cluster.start_receiving(server);
                 OrderResult::Done
             }
@@ -252,6 +261,26 @@ impl World {
                 OrderResult::Done
             }
         })
+    }
+
+    /// Nothing of a closed standby that the active master lacks reaches it before it is released, and
+    /// operators release only in peace.
+    fn check_quarantine(&self, active: usize, standby: usize) {
+        let cluster = &self.cluster;
+        let term = (0..2).filter_map(|server| cluster.highest_term(server)).max();
+        let (from, to) = (&cluster.servers[standby], &cluster.servers[active]);
+        assert!(
+            self.returning_master == ReturningMaster::Merge
+                || self.now >= TROUBLE_ENDS
+                || term.is_none_or(|(_, named)| named != active)
+                || !from.read_only
+                || to.read_only
+                || to.receiving
+                || from.log.len() <= to.executed,
+            "m{} is about to receive what m{} has stranded",
+            active + 1,
+            standby + 1
+        );
     }
 
     pub(super) fn end_order(&mut self, proxy: usize, server: usize) {

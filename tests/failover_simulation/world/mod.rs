@@ -6,9 +6,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use tandem::config::Fencing;
+use tandem::config::{Fencing, ReturningMaster};
 use tandem::failover::{
-    Event, FailoverMachine, Order, OrderId, OrderResult, Policy, Request, RequestId,
+    Event, FailoverMachine, Order, OrderId, OrderResult, Policy, Release, Request, RequestId,
 };
 use tandem::routing::{DrainReport, OpenSession};
 use tandem::topology::{
@@ -52,15 +52,53 @@ pub(crate) enum Kind {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
-    ProbeDue { proxy: usize, server: usize, life: u32 },
-    ProbeLooks { proxy: usize, server: usize, life: u32, began: Millis },
-    ProbeEnds { proxy: usize, server: usize, life: u32, began: Millis },
-    OrderActs { proxy: usize, server: usize, life: u32, began: Millis },
-    OrderEnds { proxy: usize, server: usize, life: u32 },
-    Deadline { proxy: usize, life: u32 },
-    Drained { proxy: usize, life: u32, generation: u64, open: u32 },
-    ProxyDies { proxy: usize, life: u32 },
-    ClientWrites { proxy: usize },
+    ProbeDue {
+        proxy: usize,
+        server: usize,
+        life: u32,
+    },
+    ProbeLooks {
+        proxy: usize,
+        server: usize,
+        life: u32,
+        began: Millis,
+    },
+    ProbeEnds {
+        proxy: usize,
+        server: usize,
+        life: u32,
+        began: Millis,
+    },
+    OrderActs {
+        proxy: usize,
+        server: usize,
+        life: u32,
+        began: Millis,
+    },
+    OrderEnds {
+        proxy: usize,
+        server: usize,
+        life: u32,
+    },
+    Deadline {
+        proxy: usize,
+        life: u32,
+    },
+    /// Operators have seen what is stranded, and want all of it.
+    Release,
+    Drained {
+        proxy: usize,
+        life: u32,
+        generation: u64,
+        open: u32,
+    },
+    ProxyDies {
+        proxy: usize,
+        life: u32,
+    },
+    ClientWrites {
+        proxy: usize,
+    },
     Trouble,
     Heal(usize),
     HealAll,
@@ -103,12 +141,14 @@ pub(crate) struct World {
     healing: Vec<(Kind, usize, usize)>,
     print: bool,
     requests: u64,
+    /// What all proxies are configured to do.
+    returning_master: ReturningMaster,
     pub(crate) promotions: u64,
     pub(crate) switchovers: u64,
     pub(crate) steps: u64,
 }
 
-fn machine(base: Instant, now: Millis) -> FailoverMachine {
+fn machine(base: Instant, now: Millis, returning_master: ReturningMaster) -> FailoverMachine {
     let address = || "127.0.0.1:3306".parse().expect("an address");
     let servers = Servers::new([("m1".to_owned(), address()), ("m2".to_owned(), address())], []);
     let policy = Policy {
@@ -119,6 +159,7 @@ fn machine(base: Instant, now: Millis) -> FailoverMachine {
         automatic: true,
         fencing: Fencing::ReadOnly,
         catch_up: Duration::from_secs(1),
+        returning_master,
         min_interval: Duration::from_millis(500),
         acknowledge_after: 0,
         drain: Duration::from_secs(1),
@@ -129,8 +170,13 @@ fn machine(base: Instant, now: Millis) -> FailoverMachine {
 impl World {
     pub(crate) fn new(seed: u64, print: bool) -> Self {
         let base = Instant::now();
+        let returning_master = match seed % 4 {
+            0 => ReturningMaster::Quarantine,
+            _ => ReturningMaster::Merge,
+        };
         let mut world = Self {
             base,
+            returning_master,
             now: 0,
             random: seed,
             queue: BinaryHeap::new(),
@@ -147,7 +193,7 @@ impl World {
         for proxy in 0..=world.below(3) as usize {
             world.proxies.push(Proxy {
                 life: 0,
-                machine: machine(base, 0),
+                machine: machine(base, 0, returning_master),
                 reaches: [true; 2],
                 monitors: Default::default(),
                 queues: Default::default(),
@@ -172,6 +218,7 @@ impl World {
         }
         world.at(500, Happening::Trouble);
         world.at(TROUBLE_ENDS, Happening::HealAll);
+        world.at(TROUBLE_ENDS + 500, Happening::Release);
         world
     }
 
@@ -228,6 +275,15 @@ impl World {
                 let pause = 3 + self.below(40);
                 self.after(pause, Happening::ClientWrites { proxy });
                 self.client_writes(proxy);
+            }
+            Happening::Release => {
+                if self.now < PEACE_ENDS - 3000 {
+                    self.after(500, Happening::Release);
+                }
+                for (proxy, server) in (0..self.proxies.len()).flat_map(|p| [(p, 0), (p, 1)]) {
+                    let how = Release::Merge { force: true };
+                    self.ask(proxy, Request::Release { server: ServerId(server), how });
+                }
             }
             Happening::Trouble => self.trouble(),
             Happening::Heal(index) => self.heal(index),
@@ -419,7 +475,7 @@ impl World {
     fn restart_proxy(&mut self, proxy: usize) {
         let state = &mut self.proxies[proxy];
         state.life += 1;
-        state.machine = machine(self.base, self.now);
+        state.machine = machine(self.base, self.now, self.returning_master);
         state.monitors = Default::default();
         state.queues = Default::default();
         state.results = Default::default();

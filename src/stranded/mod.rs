@@ -1,0 +1,38 @@
+//! What a master that returned has committed and the active one never received: read from its binary
+//! log, and judged by what stands on the active one now.
+//!
+//! An asynchronous pair loses the last moments of a master that dies: it had acknowledged them, and
+//! nobody else has them. When it comes back, replication would deliver them all by itself, into rows
+//! that have gone on without them. So somebody must be able to see what it is before, and this module
+//! is how: [`inspect`] compares what both have executed, reads the difference from the returned
+//! master's log as a replica would (`log.rs`, `event.rs`, `assembly.rs`), and asks of each row whether
+//! it could be applied as if nothing had happened since (`judge.rs`, `standing.rs`).
+//!
+//! # What is safe to merge
+//!
+//! An insert whose primary key and unique keys are free. An update or a delete of a row that still is
+//! what the returned master found it to be, column by column. A row whose parents are there, and that
+//! nobody refers to if it is to go. Replication checks less than this: it finds the row of an
+//! update by its key and overwrites whatever was written there since, without a word.
+//!
+//! Transactions are judged in their order, each on what the ones before it leave behind: an insert
+//! and an update of the new row are both safe. What follows a conflict, or a statement whose effect
+//! nobody knows (DDL, statement format), is judged no better than that.
+//!
+//! # What it does not do
+//!
+//! It writes nothing, on neither server, and decides nothing: that is the failover machine's, and the
+//! operator's. What it says holds for the moment: the active master goes on.
+
+mod assembly;
+mod cell;
+mod error;
+mod event;
+mod inspection;
+mod judge;
+mod log;
+mod shape;
+mod standing;
+
+pub use error::InspectError;
+pub use inspection::{End, inspect};
