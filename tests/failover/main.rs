@@ -11,6 +11,7 @@ mod support;
 
 mod configuration;
 mod draining;
+mod heartbeat;
 mod idle;
 mod in_flight;
 mod logins;
@@ -20,3 +21,4 @@ mod process;
 mod returning;
 mod silence;
 mod strangers;
+mod switching_over;
