@@ -31,7 +31,8 @@ struct Pauses {
 
 /// Switches over `runs` times. `rate` is the number of writes a second of all clients together.
 pub(crate) async fn drill(kind: Kind, runs: u32, rate: Option<u32>) -> bool {
-    let load = rate.map_or("as fast as they can".to_owned(), |rate| format!("{rate} a second"));
+    let load =
+        rate.map_or_else(|| "as fast as they can".to_owned(), |rate| format!("{rate} a second"));
     println!("\n== switchover, {WRITERS} clients writing {load}, 4 transferring, {runs} runs");
     let mut stage = Stage::set(kind, |_| {}).await;
     let table = stage.table().await;

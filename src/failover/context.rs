@@ -45,6 +45,8 @@ pub(super) struct Context {
     pub(super) setback: Option<Setback>,
     /// How long writes are to wait, from the next table on.
     pub(super) pace: Option<Duration>,
+    /// Whom to open by which term, and since when that is so.
+    pub(super) to_be_opened: Option<((ServerId, Term), Instant)>,
     /// How often the active master changed lately, other than at the start.
     pub(super) damping: Damping,
     /// An operator wants nobody to take writes.
@@ -111,6 +113,7 @@ impl Context {
             in_doubt: None,
             half_done: None,
             setback: None,
+            to_be_opened: None,
             pace: None,
             paused: false,
             planned: None,
@@ -220,6 +223,18 @@ impl Context {
             matches!(last.outcome, Outcome::Alive(_))
                 && last.at.checked_sub(last.took).is_some_and(|began| began >= moment)
         })
+    }
+
+    /// The other masters that answer and were not looked at since `active` was first to be opened by
+    /// `term`.
+    pub(super) fn others_unseen_since(&mut self, active: ServerId, term: Term) -> Vec<ServerId> {
+        let known = self.to_be_opened.filter(|(what, _)| *what == (active, term));
+        let (_, since) = *self.to_be_opened.insert(known.unwrap_or(((active, term), self.now)));
+        let others = self.masters().into_iter().filter(|other| *other != active);
+        let unseen = others.filter(|other| {
+            matches!(self.verdict(*other), Verdict::Alive) && !self.looked_since(*other, since)
+        });
+        unseen.collect()
     }
 
     /// Whether the last look at `server` began at `moment` or later and was answered, with whatever.

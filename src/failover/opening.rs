@@ -36,7 +36,10 @@ impl Waiting {
         let patience = if ours { Duration::ZERO } else { why.patience(&cx.policy) };
         let until = since + patience;
         if cx.now >= until {
-            return Opening::enter(cx, active, term, why);
+            return match cx.others_unseen_since(active, term) {
+                unseen if unseen.is_empty() => Opening::enter(cx, active, term, why),
+                unseen => Self::look_around(cx, active, &unseen),
+            };
         }
         let name = cx.name(active);
         let reason = match why {
@@ -55,6 +58,18 @@ impl Waiting {
         }
         Held::tell(cx, reason);
         Phase::Waiting(Self { until: until.min(cx.now + cx.policy.one_round()) })
+    }
+
+    /// Another proxy may just have decided otherwise, on a master that was not looked at since.
+    fn look_around(cx: &mut Context, active: ServerId, unseen: &[ServerId]) -> Phase {
+        for other in unseen {
+            cx.ask_probe(*other);
+        }
+        Held::tell(
+            cx,
+            format!("{} is up; the others are asked before it is opened", cx.name(active)),
+        );
+        Phase::Waiting(Self { until: cx.now + cx.policy.one_round() })
     }
 
     pub(super) fn handle(self, cx: &mut Context) -> Phase {

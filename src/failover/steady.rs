@@ -23,6 +23,7 @@ impl Steady {
         }
         cx.last_active = Some(active);
         cx.setback = None;
+        cx.to_be_opened = None;
         cx.in_doubt = None;
         cx.activate(active);
         let reason = format!("{} is active by term {}", cx.name(active), cx.term());

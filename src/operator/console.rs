@@ -110,11 +110,10 @@ impl Console {
             Ok(Err(mysql_async::Error::Server(error))) if error.code == ACCESS_DENIED => {
                 Err(AskError::Denied { address, user: admin.user.clone() })
             }
-            Ok(Err(mysql_async::Error::Io(error))) => Err(unreachable(match error {
-                // Its own words for it are long, and name the address once more.
-                mysql_async::IoError::Io(error) => error.to_string(),
-                other => other.to_string(),
-            })),
+            // Its own words for it are long, and name the address once more.
+            Ok(Err(mysql_async::Error::Io(mysql_async::IoError::Io(error)))) => {
+                Err(unreachable(error.to_string()))
+            }
             Ok(Err(error)) => Err(unreachable(error.to_string())),
             Err(_) => Err(unreachable(format!("nothing within {} s", CONNECT.as_secs()))),
         }
