@@ -15,7 +15,7 @@ use super::context::Context;
 use super::policy::ERRAND_SPACING;
 use super::quarantine::transactions;
 use crate::config::{Fencing, ReturningMaster};
-use crate::topology::{GtidSet, ServerId, ThreadState, Topology};
+use crate::topology::{GtidSet, ServerId, Term, ThreadState, Topology};
 
 /// The standbys, and the errands that are under way.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +28,8 @@ pub(super) struct Errands {
     /// When a receiver may be started again.
     start_after: BTreeMap<(ServerId, ServerId), Instant>,
     fences: BTreeSet<OrderId>,
-    /// The active master for which the state that was found has been looked through.
-    adopted: Option<ServerId>,
+    /// The decision under which all this was done: another one is looked through anew.
+    term: Option<Term>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -118,6 +118,11 @@ impl Errands {
     pub(super) fn run(&mut self, cx: &mut Context, active: ServerId) {
         // A returned master that was made active again is nobody's standby.
         self.standbys.remove(&active);
+        let anew = self.term.replace(cx.term()) != Some(cx.term());
+        if anew {
+            // Whoever stands by now may have been active meanwhile, unseen.
+            self.standbys.values_mut().for_each(Standby::doubt);
+        }
         cx.with_quarantine(|quarantine, cx| quarantine.forget_others(cx, active));
         for standby in cx.masters().into_iter().filter(|master| *master != active) {
             if !matches!(cx.verdict(standby), Verdict::Alive) {
@@ -140,7 +145,7 @@ impl Errands {
             }
             self.reconnect(cx, standby, active);
         }
-        if self.adopted.replace(active) != Some(active) {
+        if anew {
             self.adopt(cx, active);
         }
     }
@@ -153,7 +158,7 @@ impl Errands {
         };
         let state = self.standbys.entry(standby).or_default();
         // Whoever can write there may add to what it has.
-        (state.cleared, state.comparing) = (false, None);
+        state.doubt();
         let Some(since) = state.open_since else {
             state.open_since = Some(last);
             cx.ask_probe_soon(standby);
@@ -268,6 +273,11 @@ impl Errands {
 }
 
 impl Standby {
+    /// What it has is to be compared anew before the active one may receive from it.
+    fn doubt(&mut self) {
+        (self.cleared, self.comparing) = (false, None);
+    }
+
     /// What the standby has and the active one lacks, once both have been looked at in this order.
     fn compare(
         &mut self,
