@@ -40,6 +40,9 @@ cargo_test() {
   return $status
 }
 
+# How many runs of the failover simulation: its own default is for those who wait for it.
+export SIMULATION_RUNS=${SIMULATION_RUNS:-100000}
+
 rust() { # [--test=FILE…]
   if cargo nextest --version >/dev/null 2>&1; then
     keep cargo nextest run --locked --profile ci "$@"

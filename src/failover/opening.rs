@@ -25,13 +25,13 @@ impl Waiting {
         if let Some(setback) = cx.setback.clone().filter(pending) {
             return Held::enter(cx, setback.reason, Some(setback.not_before));
         }
-        // It may still be open, with our fence on the way; the order to open it comes after that.
-        if cx.fence_under_way(active) {
-            return Opening::enter(cx, active, term, Closed::ByUs);
-        }
-        let facts = cx.topology.facts(active);
-        let (why, since) =
-            cx.writability.closed(active, facts, term, cx.first_term, &cx.policy, cx.now);
+        let (why, since) = if cx.fence_under_way(active) {
+            // It may still be open, with our fence on the way; the order to open it comes after that.
+            (Closed::ByUs, cx.now)
+        } else {
+            let facts = cx.topology.facts(active);
+            cx.writability.closed(active, facts, term, cx.first_term, &cx.policy, cx.now)
+        };
         let ours = why == Closed::NotOpenedYet && cx.half_done == Some(term);
         let patience = if ours { Duration::ZERO } else { why.patience(&cx.policy) };
         let until = since + patience;
