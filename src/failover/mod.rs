@@ -36,11 +36,15 @@
 //! * *quarantine* is no phase but the state of a standby: it came back with what the active one never
 //!   received, and nobody may have that until it is released (`quarantine.rs`).
 //! * *waiting*, *opening*: the right master is up and read-only. Whoever closed it gets some time to
-//!   decide otherwise, unless it restarted or we did it; then it is opened.
+//!   decide otherwise, unless it restarted or we did it; then the other masters are asked once more,
+//!   and it is opened.
 //! * *catching up*: the old master is fenced, while the candidate executes what it received.
 //! * *sealing*: the candidate stops receiving from the old master and executes the rest.
 //! * *promoting*: the point of no return. If the outcome stays unknown, *verifying* reads the terms
 //!   before anything else is done.
+//! * *approaching*, *draining*, *freezing*: a planned switchover on its way to *promoting*
+//!   (`switchover.rs` has the figure).
+//! * *paused*: an operator wants nobody to take writes.
 //!
 //! `decide` in `phase.rs` is where all edges meet whose ground has gone: it judges from scratch who
 //! is to be active. So a takeover that is called off (a higher term, the return of the old master),
@@ -60,8 +64,9 @@
 //!
 //! # What has its place here and is not built yet
 //!
-//! The planned switchover (`FailoverMachine::step`), and a choice among more than two masters by who has received most
-//! (`choose` takes the first that nothing speaks against).
+//! A choice among more than two masters by who has received most (`choose` takes the first that
+//! nothing speaks against), and a switchover back to the preferred master by itself (`Switchover::begin`
+//! takes no request for that).
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
