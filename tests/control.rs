@@ -527,7 +527,8 @@ async fn the_pair_fails_over_by_itself() {
         fencing: config::Fencing::ReadOnly,
         hold: Duration::from_secs(10),
         catch_up: PATIENCE,
-        returning_master: config::ReturningMaster::Quarantine,
+        returning_master: config::ReturningMaster::Merge,
+        failback: None,
         min_interval: Duration::ZERO,
         acknowledge_after: 0,
     };
