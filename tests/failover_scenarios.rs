@@ -103,6 +103,7 @@ impl Stage {
             fencing: Fencing::ReadOnly,
             catch_up: Duration::from_secs(30),
             returning_master: ReturningMaster::Quarantine,
+            failback: None,
             min_interval: Duration::from_secs(60),
             acknowledge_after: 3,
             drain: Duration::from_secs(5),
@@ -123,6 +124,7 @@ impl Stage {
                 "catch_up" => self.policy.catch_up = duration(value),
                 "min_interval" => self.policy.min_interval = duration(value),
                 "drain" => self.policy.drain = duration(value),
+                "failback" => self.policy.failback = Some(duration(value)),
                 "acknowledge_after" => {
                     self.policy.acknowledge_after = value.parse().expect(setting);
                 }

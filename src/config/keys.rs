@@ -71,7 +71,7 @@ pub(super) const KEYS: &[Key] = &[
     text("failover.catch_up"),
     later_unless("failover.catch_up_expired", "\"stay\""),
     text("failover.returning_master"),
-    later_unless("failover.failback", "\"manual\""),
+    text("failover.failback"),
     text("failover.min_interval"),
     toml("failover.acknowledge_after"),
     later_unless("failover.pace", "\"off\""),

@@ -99,6 +99,7 @@ impl<'a> Reader<'a> {
                 default.returning_master,
                 |value| choice(value, ReturningMaster::NAMES),
             ),
+            failback: self.read("failover.failback", default.failback, manual_or_duration),
             min_interval: self.read("failover.min_interval", default.min_interval, duration),
             acknowledge_after: self.read(
                 "failover.acknowledge_after",
@@ -384,6 +385,13 @@ fn duration(value: &Value) -> Result<Duration, Expected> {
         .and_then(|text| humantime::parse_duration(text).ok())
         .filter(|duration| *duration <= LONGEST)
         .ok_or_else(|| "a duration such as \"500ms\", \"10s\" or \"5m\"".to_owned())
+}
+
+fn manual_or_duration(value: &Value) -> Result<Option<Duration>, Expected> {
+    if value.as_str() == Some("manual") {
+        return Ok(None);
+    }
+    positive_duration(value).map(Some).map_err(|expected| format!("\"manual\" or {expected}"))
 }
 
 fn positive_duration(value: &Value) -> Result<Duration, Expected> {

@@ -60,6 +60,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("failover.hold", duration(failover.hold)),
         ("failover.catch_up", duration(failover.catch_up)),
         ("failover.returning_master", name_of(failover.returning_master, ReturningMaster::NAMES)),
+        ("failover.failback", failover.failback.map_or_else(|| "manual".into(), duration)),
         ("failover.min_interval", duration(failover.min_interval)),
         ("failover.acknowledge_after", i64::from(failover.acknowledge_after).into()),
         ("switchover.drain", duration(switchover.drain)),

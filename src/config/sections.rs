@@ -142,6 +142,9 @@ pub struct Failover {
     pub catch_up: Duration,
     /// What becomes of a master that returns with what the active one never received.
     pub returning_master: ReturningMaster,
+    /// For how long the preferred master must have been well before Tandem switches back to it by
+    /// itself; `None`: never.
+    pub failback: Option<Duration>,
     /// Between two failovers; twice that after the second one within an hour, and so on.
     pub min_interval: Duration,
     /// So many failovers within an hour, and the next one waits for `RESUME` on the console; 0 for
@@ -157,6 +160,7 @@ impl Default for Failover {
             hold: Duration::from_secs(10),
             catch_up: Duration::from_secs(30),
             returning_master: ReturningMaster::Quarantine,
+            failback: None,
             min_interval: Duration::from_secs(60),
             acknowledge_after: 3,
         }

@@ -342,6 +342,7 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     hold = "10s"                          # default
     catch_up = "30s"                      # default
     returning_master = "quarantine"       # default
+    failback = "manual"                   # default
     min_interval = "1m"                   # default
     acknowledge_after = 3                 # default
 

@@ -55,6 +55,8 @@ pub(super) struct Context {
     pub(super) planned: Option<Term>,
     /// When the last switchover was undone.
     pub(super) switchover_failed: Option<Instant>,
+    /// Since when the preferred master is a standby that nothing is wrong with.
+    pub(super) preferred_well_since: Option<Instant>,
     /// Who was active before the present hold, or is.
     pub(super) last_active: Option<ServerId>,
     errands: Errands,
@@ -118,6 +120,7 @@ impl Context {
             paused: false,
             planned: None,
             switchover_failed: None,
+            preferred_well_since: None,
             last_active: None,
             errands: Errands::default(),
             outstanding: BTreeMap::new(),

@@ -65,8 +65,7 @@
 //! # What has its place here and is not built yet
 //!
 //! A choice among more than two masters by who has received most (`choose` takes the first that
-//! nothing speaks against), and a switchover back to the preferred master by itself (`Switchover::begin`
-//! takes no request for that).
+//! nothing speaks against).
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -80,6 +79,7 @@ mod damping;
 mod draining;
 mod errands;
 mod event;
+mod failback;
 mod freezing;
 mod held;
 mod links;

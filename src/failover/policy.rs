@@ -39,6 +39,8 @@ pub struct Policy {
     pub catch_up: Duration,
     /// `[failover] returning_master`
     pub returning_master: ReturningMaster,
+    /// `[failover] failback`
+    pub failback: Option<Duration>,
     /// `[failover] min_interval`
     pub min_interval: Duration,
     /// `[failover] acknowledge_after`
@@ -60,6 +62,7 @@ impl Policy {
             fencing: failover.fencing,
             catch_up: failover.catch_up,
             returning_master: failover.returning_master,
+            failback: failover.failback,
             min_interval: failover.min_interval,
             acknowledge_after: failover.acknowledge_after,
             drain: switchover.drain,

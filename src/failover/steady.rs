@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use super::assessment::Verdict;
 use super::context::Context;
+use super::failback;
 use super::phase::{Input, Phase, decide};
 use super::suspect::Suspect;
+use super::switchover::Switchover;
 use crate::topology::{Outcome, ServerId, Source};
 
 #[derive(Clone, Debug)]
@@ -71,6 +73,9 @@ impl Steady {
             self.await_look(cx);
         }
         cx.do_errands(active);
-        Phase::Steady(self)
+        match failback::is_due(cx, active) {
+            Some(preferred) => Switchover::begin(cx, active, preferred, false, None),
+            None => Phase::Steady(self),
+        }
     }
 }

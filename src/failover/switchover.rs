@@ -59,9 +59,14 @@ impl Switchover {
             format!("switchover from {} to {}: {why}", cx.name(from), cx.name(to)),
             Some(to),
         );
-        let switchover =
-            Self { request, from, to, force, seen: cx.term(), held_since: None, broken: 0 };
+        let switchover = Self { request, force, ..Self::planned(cx, from, to) };
         Approaching::enter(cx, switchover)
+    }
+
+    /// One that nobody asked for.
+    pub(super) fn planned(cx: &Context, from: ServerId, to: ServerId) -> Self {
+        let seen = cx.term();
+        Self { request: None, from, to, force: false, seen, held_since: None, broken: 0 }
     }
 
     /// What happened that this switchover must not outlive.

@@ -30,6 +30,7 @@ fn policy() -> Policy {
         fencing: Fencing::ReadOnly,
         catch_up: Duration::from_secs(30),
         returning_master: ReturningMaster::Quarantine,
+        failback: None,
         min_interval: Duration::from_secs(60),
         acknowledge_after: 3,
         drain: Duration::from_secs(5),

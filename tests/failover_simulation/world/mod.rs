@@ -160,6 +160,7 @@ fn machine(base: Instant, now: Millis, returning_master: ReturningMaster) -> Fai
         fencing: Fencing::ReadOnly,
         catch_up: Duration::from_secs(1),
         returning_master,
+        failback: None,
         min_interval: Duration::from_millis(500),
         acknowledge_after: 0,
         drain: Duration::from_secs(1),
