@@ -70,7 +70,7 @@ impl CatchingUp {
                     }
                 } else if self.catch_up == Some(id) {
                     let reason = caught_up(cx, &self.takeover, result);
-                    if let Some(reason) = reason.filter(|_| !self.takeover.may_lose()) {
+                    if let Some(reason) = reason.filter(|_| !self.takeover.may_lose(result)) {
                         cx.ask_probe(self.takeover.candidate);
                         return self.takeover.give_up(cx, reason);
                     }

@@ -21,7 +21,7 @@ pub(super) struct Promoting {
 
 impl Promoting {
     pub(super) fn enter(cx: &mut Context, takeover: Takeover) -> Phase {
-        let reason = format!("{} has executed all it will get", cx.name(takeover.candidate));
+        let reason = format!("{} gets and executes nothing more", cx.name(takeover.candidate));
         cx.because(reason, Some(takeover.candidate));
         let order = cx.run(Order::Promote {
             server: takeover.candidate,

@@ -27,7 +27,7 @@ enum Step {
 
 impl Sealing {
     pub(super) fn enter(cx: &mut Context, takeover: Takeover, old: ServerId) -> Phase {
-        let reason = format!("{} has caught up", cx.name(takeover.candidate));
+        let reason = format!("{} has executed what its applier will", cx.name(takeover.candidate));
         cx.because(reason, Some(takeover.candidate));
         let order = cx.run(Order::StopReceiving { server: takeover.candidate, source: old });
         let until = cx.now + ORDER_PATIENCE;
@@ -60,7 +60,7 @@ impl Sealing {
             }
             Step::Draining(order) if order == id => {
                 let reason = caught_up(cx, &self.takeover, result);
-                if let Some(reason) = reason.filter(|_| !self.takeover.may_lose()) {
+                if let Some(reason) = reason.filter(|_| !self.takeover.may_lose(result)) {
                     return self.takeover.give_up(cx, reason);
                 }
                 Promoting::enter(cx, self.takeover)

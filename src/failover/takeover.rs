@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::action::{Order, OrderId};
+use super::action::{Order, OrderFailure, OrderId, OrderResult};
 use super::assessment::Verdict;
 use super::candidate::{choose, missing, objection};
 use super::catching_up::CatchingUp;
@@ -188,9 +188,11 @@ impl Takeover {
         decide(cx)
     }
 
-    /// Whether what was received and not executed may be lost.
-    pub(super) fn may_lose(&self) -> bool {
-        matches!(self.occasion, Occasion::Ordered { force: true, .. })
+    /// Whether the candidate may become active although its catch-up came to this: an operator insists,
+    /// and its applier stands still. One that still runs would go on beside the first new writes.
+    pub(super) fn may_lose(&self, result: &OrderResult) -> bool {
+        let insists = matches!(self.occasion, Occasion::Ordered { force: true, .. });
+        insists && matches!(result, OrderResult::Failed(OrderFailure::ApplierStopped(_)))
     }
 
     /// Tells whoever asked for it that nothing came of it, or that nobody knows.
