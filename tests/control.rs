@@ -527,6 +527,7 @@ async fn the_pair_fails_over_by_itself() {
         fencing: config::Fencing::ReadOnly,
         hold: Duration::from_secs(10),
         catch_up: PATIENCE,
+        catch_up_expired: config::CatchUpExpired::Stay,
         returning_master: config::ReturningMaster::Merge,
         failback: None,
         min_interval: Duration::ZERO,

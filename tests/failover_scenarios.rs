@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tandem::config::{Fencing, ReturningMaster};
+use tandem::config::{CatchUpExpired, Fencing, ReturningMaster};
 use tandem::failover::{
     Action, Event, FailoverMachine, Order, OrderFailure, OrderId, OrderResult, Policy, Release,
     Request, RequestId,
@@ -102,6 +102,7 @@ impl Stage {
             automatic: true,
             fencing: Fencing::ReadOnly,
             catch_up: Duration::from_secs(30),
+            catch_up_expired: CatchUpExpired::Stay,
             returning_master: ReturningMaster::Quarantine,
             failback: None,
             min_interval: Duration::from_secs(60),
@@ -127,6 +128,9 @@ impl Stage {
                 "failback" => self.policy.failback = Some(duration(value)),
                 "acknowledge_after" => {
                     self.policy.acknowledge_after = value.parse().expect(setting);
+                }
+                "catch_up_expired" if value == "promote" => {
+                    self.policy.catch_up_expired = CatchUpExpired::Promote;
                 }
                 "returning_master" if value == "merge" => {
                     self.policy.returning_master = ReturningMaster::Merge;
@@ -323,6 +327,9 @@ impl Stage {
             Order::StopReceiving { server, source } => {
                 format!("{} stops receiving from {}", name(server), name(source))
             }
+            Order::DropBacklog { server, source } => {
+                format!("{} drops its backlog from {}", name(server), name(source))
+            }
             Order::Inspect { server, active } => {
                 format!("read what {} has and {} lacks", name(server), name(active))
             }
@@ -469,6 +476,7 @@ fn answer(kind: &str, rest: &str) -> OrderResult {
         "done" => OrderResult::Done,
         "inspected" => OrderResult::Inspected(Arc::new(inspected(rest))),
         "frozen" => OrderResult::Frozen(GtidSet::parse(Flavor::MariaDb, first).expect(rest)),
+        "dropped" => OrderResult::Dropped(GtidSet::parse(Flavor::MariaDb, first).expect(rest)),
         "claimed" => failed(OrderFailure::Claimed(rest.to_owned())),
         "promoted" => OrderResult::Promoted(Term(first.parse().expect(rest))),
         "superseded" => OrderResult::Superseded {

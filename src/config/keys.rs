@@ -69,7 +69,7 @@ pub(super) const KEYS: &[Key] = &[
     text("failover.fencing"),
     text("failover.hold"),
     text("failover.catch_up"),
-    later_unless("failover.catch_up_expired", "\"stay\""),
+    text("failover.catch_up_expired"),
     text("failover.returning_master"),
     text("failover.failback"),
     text("failover.min_interval"),

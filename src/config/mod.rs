@@ -31,8 +31,9 @@ pub use place::{Origins, Place};
 pub use render::{Setting, render, settings};
 pub use secret::Secret;
 pub use sections::{
-    Admin, ClientCertificates, Compress, Config, Failover, Fencing, Limits, Log, LogFormat,
-    Monitor, ProxyProtocol, ReturningMaster, ServerTls, ServerTlsMode, Switchover, Tls, TlsMode,
+    Admin, CatchUpExpired, ClientCertificates, Compress, Config, Failover, Fencing, Limits, Log,
+    LogFormat, Monitor, ProxyProtocol, ReturningMaster, ServerTls, ServerTlsMode, Switchover, Tls,
+    TlsMode,
 };
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use super::keys::{self, MASTER_KEYS};
 use super::load::Merged;
 use super::sections::SENT;
 use super::{
-    Admin, ClientCertificates, Compress, Config, ConfigError, Failover, Fencing, Limits, Log,
-    LogFormat, Monitor, Origins, Place, ProxyProtocol, ReturningMaster, Secret, ServerTls,
-    ServerTlsMode, Switchover, Tls, TlsMode,
+    Admin, CatchUpExpired, ClientCertificates, Compress, Config, ConfigError, Failover, Fencing,
+    Limits, Log, LogFormat, Monitor, Origins, Place, ProxyProtocol, ReturningMaster, Secret,
+    ServerTls, ServerTlsMode, Switchover, Tls, TlsMode,
 };
 use crate::topology::{AddressError, ServerAddress, Servers};
 use crate::wire::Capabilities;
@@ -94,6 +94,11 @@ impl<'a> Reader<'a> {
                 .read("failover.fencing", default.fencing, |value| choice(value, Fencing::NAMES)),
             hold: self.read("failover.hold", default.hold, duration),
             catch_up: self.read("failover.catch_up", default.catch_up, duration),
+            catch_up_expired: self.read(
+                "failover.catch_up_expired",
+                default.catch_up_expired,
+                |value| choice(value, CatchUpExpired::NAMES),
+            ),
             returning_master: self.read(
                 "failover.returning_master",
                 default.returning_master,

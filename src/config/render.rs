@@ -7,8 +7,8 @@ use toml_edit::{Array, Value};
 
 use super::sections::SENT;
 use super::{
-    ClientCertificates, Compress, Config, Fencing, LogFormat, Place, ReturningMaster, Secret,
-    ServerTlsMode, TlsMode,
+    CatchUpExpired, ClientCertificates, Compress, Config, Fencing, LogFormat, Place,
+    ReturningMaster, Secret, ServerTlsMode, TlsMode,
 };
 use crate::topology::ServerAddress;
 use crate::wire::Capabilities;
@@ -59,6 +59,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("failover.fencing", name_of(failover.fencing, Fencing::NAMES)),
         ("failover.hold", duration(failover.hold)),
         ("failover.catch_up", duration(failover.catch_up)),
+        ("failover.catch_up_expired", name_of(failover.catch_up_expired, CatchUpExpired::NAMES)),
         ("failover.returning_master", name_of(failover.returning_master, ReturningMaster::NAMES)),
         ("failover.failback", failover.failback.map_or_else(|| "manual".into(), duration)),
         ("failover.min_interval", duration(failover.min_interval)),

@@ -114,6 +114,21 @@ impl Fencing {
         &[("read_only", Self::ReadOnly), ("none", Self::None)];
 }
 
+/// What happens when the standby has not applied in time what it received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchUpExpired {
+    /// It is not made active; it goes on applying.
+    Stay,
+    /// It is made active; what it has received and not applied is thrown away.
+    Promote,
+}
+
+impl CatchUpExpired {
+    /// Every value with its name in the file.
+    pub(super) const NAMES: &[(&'static str, Self)] =
+        &[("stay", Self::Stay), ("promote", Self::Promote)];
+}
+
 /// What becomes of a master that returns with what the active one never received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturningMaster {
@@ -140,6 +155,8 @@ pub struct Failover {
     pub hold: Duration,
     /// How long the standby may take to execute what it received.
     pub catch_up: Duration,
+    /// What happens when it takes longer.
+    pub catch_up_expired: CatchUpExpired,
     /// What becomes of a master that returns with what the active one never received.
     pub returning_master: ReturningMaster,
     /// For how long the preferred master must have been well before Tandem switches back to it by
@@ -159,6 +176,7 @@ impl Default for Failover {
             fencing: Fencing::ReadOnly,
             hold: Duration::from_secs(10),
             catch_up: Duration::from_secs(30),
+            catch_up_expired: CatchUpExpired::Stay,
             returning_master: ReturningMaster::Quarantine,
             failback: None,
             min_interval: Duration::from_secs(60),

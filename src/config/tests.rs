@@ -341,6 +341,7 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     fencing = "read_only"                 # default
     hold = "10s"                          # default
     catch_up = "30s"                      # default
+    catch_up_expired = "stay"             # default
     returning_master = "quarantine"       # default
     failback = "manual"                   # default
     min_interval = "1m"                   # default

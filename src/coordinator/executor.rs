@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::backlog::drop_backlog;
 use super::catch_up::catch_up;
 use super::failure::{failure, not_connected};
 use super::fence::fence;
@@ -48,9 +49,9 @@ impl Surroundings {
     #[must_use]
     pub fn of(order: &Order, topology: &Topology) -> Self {
         let source = match order {
-            Order::StopReceiving { source, .. } | Order::StartReceiving { source, .. } => {
-                Some(*source)
-            }
+            Order::StopReceiving { source, .. }
+            | Order::DropBacklog { source, .. }
+            | Order::StartReceiving { source, .. } => Some(*source),
             _ => None,
         };
         let mut peers = topology
@@ -84,6 +85,8 @@ const FENCE_WITHIN: Duration = Duration::from_secs(3);
 /// Threads are stopped in milliseconds, unless they are inside a transaction of a table that cannot
 /// roll back.
 const RECEIVING_WITHIN: Duration = Duration::from_secs(10);
+/// The applier rolls back what it is in the middle of.
+const DROP_WITHIN: Duration = Duration::from_secs(25);
 /// A lock wait of 2 s, and an INSERT.
 const PROMOTE_WITHIN: Duration = Duration::from_secs(10);
 /// A log may be long, and is read from what the active master has to its end.
@@ -148,6 +151,12 @@ impl SqlExecutor {
             Order::StopReceiving { server, source } => {
                 let receiver = Receiver { id: *server, connections: &self.connections, stops };
                 connection = stop_receiving(connection, receiver, from(*source)).await?;
+            }
+            Order::DropBacklog { server, source } => {
+                let receiver = Receiver { id: *server, connections: &self.connections, stops };
+                let (connection, dropped) =
+                    drop_backlog(connection, receiver, from(*source)).await?;
+                return Ok((OrderResult::Dropped(dropped), connection));
             }
             Order::StartReceiving { source, .. } => {
                 start_receiving(&mut connection, stops, from(*source)).await?;
@@ -239,6 +248,7 @@ fn bound(order: &Order) -> Duration {
         | Order::Unclaim { .. } => FENCE_WITHIN,
         Order::CatchUp { timeout, .. } | Order::Reach { timeout, .. } => *timeout + CATCH_UP_GRACE,
         Order::StopReceiving { .. } | Order::StartReceiving { .. } => RECEIVING_WITHIN,
+        Order::DropBacklog { .. } => DROP_WITHIN,
         Order::Inspect { .. } => INSPECT_WITHIN,
         Order::Promote { .. } | Order::Open { .. } => PROMOTE_WITHIN,
     }

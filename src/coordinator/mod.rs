@@ -16,6 +16,7 @@
 //! semi-synchronous replication waits for the dead one is let go on asynchronously, and waits again
 //! when the other one receives from it again.
 
+mod backlog;
 mod catch_up;
 mod change_meter;
 mod driver;

@@ -66,7 +66,7 @@ impl Sender<'_> {
     /// Whether this channel receives from that master. The servers may know each other by other
     /// addresses than Tandem does, so the id counts first; a channel that never had contact has
     /// none, and is then taken for it.
-    fn is_source_of(self, status: &ReplicationChannel) -> bool {
+    pub(super) fn is_source_of(self, status: &ReplicationChannel) -> bool {
         let channel = &status.channel;
         if channel.source_server_id != 0 && self.server_id.is_some() {
             return self.server_id == Some(channel.source_server_id);
@@ -83,15 +83,38 @@ impl Sender<'_> {
 /// Stops receiving from that master, executes what is left, and clears away half a transaction.
 /// Returns a connection to go on with.
 pub(super) async fn stop_receiving(
-    mut connection: Connection,
+    connection: Connection,
     receiver: Receiver<'_>,
     source: Sender<'_>,
 ) -> Result<Connection, OrderFailure> {
+    let (mut connection, receives) = end_receiving(connection, receiver, source).await?;
+    if !receives {
+        return Ok(connection);
+    }
+    catch_up(&mut connection, DRAIN_WITHIN).await?;
+    let (_, channels) = read_status(&mut connection).await?;
+    for status in channels.iter().filter(|status| source.is_source_of(status)) {
+        if status.channel.uses_gtid && stands_before_the_end(status) {
+            let (dialect, name) = (connection.dialect(), &status.channel.name);
+            run(&mut connection, &thread(dialect, "STOP", "SQL_THREAD", name)).await?;
+            run(&mut connection, &thread(dialect, "START", "SQL_THREAD", name)).await?;
+        }
+    }
+    Ok(connection)
+}
+
+/// Stops receiving from that master. Returns a connection to go on with, and whether there is a channel
+/// from there at all.
+pub(super) async fn end_receiving(
+    mut connection: Connection,
+    receiver: Receiver<'_>,
+    source: Sender<'_>,
+) -> Result<(Connection, bool), OrderFailure> {
     let (_, channels) = read_status(&mut connection).await?;
     let only = channels.len() == 1;
     let ours: Vec<_> = channels.into_iter().filter(|status| source.is_source_of(status)).collect();
     if ours.is_empty() {
-        return Ok(connection);
+        return Ok((connection, false));
     }
     let dialect = connection.dialect();
     if dialect.flavor == Flavor::MariaDb && only {
@@ -102,16 +125,7 @@ pub(super) async fn stop_receiving(
         let statement = thread(dialect, "STOP", "IO_THREAD", name);
         connection = receiver.stop(connection, statement, name).await?;
     }
-    catch_up(&mut connection, DRAIN_WITHIN).await?;
-    let (_, channels) = read_status(&mut connection).await?;
-    for status in channels.iter().filter(|status| source.is_source_of(status)) {
-        if status.channel.uses_gtid && stands_before_the_end(status) {
-            let name = &status.channel.name;
-            run(&mut connection, &thread(dialect, "STOP", "SQL_THREAD", name)).await?;
-            run(&mut connection, &thread(dialect, "START", "SQL_THREAD", name)).await?;
-        }
-    }
-    Ok(connection)
+    Ok((connection, true))
 }
 
 /// Whether the applier has not come to the end of what was received. MySQL shows a channel that has
@@ -210,7 +224,7 @@ fn joined<T>(ended: Result<T, JoinError>) -> T {
     ended.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
-async fn run(connection: &mut Connection, statement: &str) -> Result<(), OrderFailure> {
+pub(super) async fn run(connection: &mut Connection, statement: &str) -> Result<(), OrderFailure> {
     match connection.ask(statement).await.and_then(Answers::all) {
         Ok(_) => Ok(()),
         Err(error) => Err(failure(error, connection, Privilege::ReplicationControl)),
@@ -219,7 +233,7 @@ async fn run(connection: &mut Connection, statement: &str) -> Result<(), OrderFa
 
 /// `STOP SLAVE 'name' IO_THREAD`, or the same in MySQL's words. A channel's name is an identifier
 /// that the server itself has shown; a quote in it is doubled all the same.
-fn thread(dialect: Dialect, verb: &str, thread: &str, channel: &str) -> String {
+pub(super) fn thread(dialect: Dialect, verb: &str, thread: &str, channel: &str) -> String {
     let channel = channel.replace('\'', "''");
     match dialect.flavor {
         Flavor::MariaDb => format!("{verb} SLAVE '{channel}' {thread}"),

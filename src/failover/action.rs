@@ -94,6 +94,14 @@ pub enum Order {
         /// The old master.
         source: ServerId,
     },
+    /// `StopReceiving`, and throw away what came from `source` and was not executed, so that none of it is
+    /// applied beside the writes to come. The result is `Dropped`.
+    DropBacklog {
+        /// The receiver.
+        server: ServerId,
+        /// The old master.
+        source: ServerId,
+    },
     /// `START SLAVE IO_THREAD` for what comes from `source`: the old master is back.
     StartReceiving {
         /// The receiver.
@@ -143,6 +151,7 @@ impl Order {
             | Self::Reach { server, .. }
             | Self::CatchUp { server, .. }
             | Self::StopReceiving { server, .. }
+            | Self::DropBacklog { server, .. }
             | Self::StartReceiving { server, .. }
             | Self::Inspect { server, .. }
             | Self::Promote { server, .. }
@@ -158,6 +167,8 @@ pub enum OrderResult {
     Done,
     /// `Freeze` closed the server, which had executed this.
     Frozen(GtidSet),
+    /// `DropBacklog` threw these transactions away.
+    Dropped(GtidSet),
     /// What `Inspect` found.
     Inspected(Arc<Stranded>),
     /// `Promote` wrote this term and opened the server.

@@ -19,7 +19,8 @@ pub(super) struct CatchingUp {
     /// The fences that were not answered yet, and how long they are waited for.
     fences: BTreeMap<OrderId, ServerId>,
     fences_until: Instant,
-    /// The old master carried out its fence: it is alive. A last probe tells whether it can serve.
+    /// The old master carried out its fence: it is alive. A last probe tells whether it can serve, where
+    /// that would call the takeover off.
     last_probe: Option<Instant>,
     /// `None` when the candidate is caught up.
     catch_up: Option<OrderId>,
@@ -70,7 +71,9 @@ impl CatchingUp {
                     }
                 } else if self.catch_up == Some(id) {
                     let reason = caught_up(cx, &self.takeover, result);
-                    if let Some(reason) = reason.filter(|_| !self.takeover.may_lose(result)) {
+                    if let Some(reason) =
+                        reason.filter(|_| !self.takeover.goes_on_after(cx, result))
+                    {
                         cx.ask_probe(self.takeover.candidate);
                         return self.takeover.give_up(cx, reason);
                     }
@@ -108,7 +111,7 @@ impl CatchingUp {
             }
             OrderResult::Failed(_) => None,
             _ => {
-                if is_old {
+                if is_old && self.takeover.is_unplanned() {
                     cx.ask_probe(server);
                     self.last_probe = Some(cx.now + cx.policy.one_round());
                 }

@@ -266,7 +266,9 @@ impl Context {
     pub(super) fn run(&mut self, order: Order) -> OrderId {
         self.next_order += 1;
         let id = OrderId(self.next_order);
-        if let Order::StopReceiving { server, source } = order {
+        if let Order::StopReceiving { server, source } | Order::DropBacklog { server, source } =
+            order
+        {
             self.errands.sever(server, source, self.now);
         }
         self.outstanding.insert(id, order.clone());

@@ -96,7 +96,9 @@ impl Errands {
                 cx.record("open", to, reason, Some(*server));
             }
             // Only a look that begins now can show what came of it.
-            Order::StopReceiving { server, source } => self.sever(*server, *source, cx.now),
+            Order::StopReceiving { server, source } | Order::DropBacklog { server, source } => {
+                self.sever(*server, *source, cx.now);
+            }
             Order::StartReceiving { server, source } => {
                 let (from, to) = (cx.name(*source), cx.name(*server));
                 if let OrderResult::Failed(failure) = result {

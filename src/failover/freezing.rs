@@ -9,7 +9,7 @@ use super::phase::{Input, Phase};
 use super::policy::ORDER_PATIENCE;
 use super::promoting::Promoting;
 use super::switchover::Switchover;
-use super::takeover::{Occasion, Takeover};
+use super::takeover::{Backlog, Occasion, Takeover};
 
 #[derive(Clone, Debug)]
 pub(super) struct Freezing {
@@ -93,6 +93,7 @@ impl Freezing {
             why: format!("switchover from {}", cx.name(self.switchover.from)),
             began: cx.now,
             occasion: Occasion::Planned(self.switchover),
+            backlog: Backlog::Executed,
         };
         Promoting::enter(cx, takeover)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Failover, Fencing, Monitor, ReturningMaster, Switchover};
+use crate::config::{CatchUpExpired, Failover, Fencing, Monitor, ReturningMaster, Switchover};
 
 /// Between two probes of one server that are asked for out of turn.
 pub(super) const PROBE_SPACING: Duration = Duration::from_millis(5);
@@ -12,6 +12,8 @@ pub(super) const PROBE_SPACING: Duration = Duration::from_millis(5);
 pub(super) const FENCE_PATIENCE: Duration = Duration::from_millis(50);
 /// For an order that takes a few round trips, until its outcome counts as unknown.
 pub(super) const ORDER_PATIENCE: Duration = Duration::from_secs(5);
+/// For throwing a backlog away: the applier rolls back what it is in the middle of.
+pub(super) const DROP_PATIENCE: Duration = Duration::from_secs(30);
 /// Between two attempts to fence or reconnect a standby.
 pub(super) const ERRAND_SPACING: Duration = Duration::from_secs(5);
 /// Between two attempts of a takeover that failed: at first, and at most.
@@ -37,6 +39,8 @@ pub struct Policy {
     pub fencing: Fencing,
     /// `[failover] catch_up`
     pub catch_up: Duration,
+    /// `[failover] catch_up_expired`
+    pub catch_up_expired: CatchUpExpired,
     /// `[failover] returning_master`
     pub returning_master: ReturningMaster,
     /// `[failover] failback`
@@ -61,6 +65,7 @@ impl Policy {
             automatic: failover.automatic,
             fencing: failover.fencing,
             catch_up: failover.catch_up,
+            catch_up_expired: failover.catch_up_expired,
             returning_master: failover.returning_master,
             failback: failover.failback,
             min_interval: failover.min_interval,

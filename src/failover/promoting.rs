@@ -53,7 +53,10 @@ impl Promoting {
                     "it wrote term {term}, which is not above {}",
                     self.takeover.seen
                 )),
-                OrderResult::Done | OrderResult::Frozen(_) | OrderResult::Inspected(_) => {
+                OrderResult::Done
+                | OrderResult::Frozen(_)
+                | OrderResult::Dropped(_)
+                | OrderResult::Inspected(_) => {
                     OrderFailure::Unreachable("no term was written".to_owned())
                 }
             },

@@ -11,10 +11,11 @@ use super::context::Context;
 use super::held::Held;
 use super::phase::{Input, Phase, decide};
 use super::policy::FENCE_PATIENCE;
+use super::quarantine::transactions;
 use super::request::{Answer, RequestId};
 use super::switchover::Switchover;
-use crate::config::Fencing;
-use crate::topology::{Outcome, ServerId, Source, Term};
+use crate::config::{CatchUpExpired, Fencing};
+use crate::topology::{GtidSet, Outcome, ServerId, Source, Term};
 
 /// A master is on its way to become active.
 #[derive(Clone, Debug)]
@@ -28,6 +29,18 @@ pub(super) struct Takeover {
     pub(super) why: String,
     pub(super) began: Instant,
     pub(super) occasion: Occasion,
+    pub(super) backlog: Backlog,
+}
+
+/// What becomes of what the candidate has received and not executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Backlog {
+    /// It is executed.
+    Executed,
+    /// That took too long: it is to be thrown away.
+    ToBeDropped,
+    /// This was thrown away.
+    Dropped(GtidSet),
 }
 
 /// Why somebody else is to be active.
@@ -78,12 +91,23 @@ impl Takeover {
             Some(Verdict::Unwritable(_)) => Occasion::Unwritable,
             _ => Occasion::Unplanned,
         };
-        let takeover = Self { old, candidate, seen: cx.term(), why, began: cx.now, occasion };
+        let takeover = Self::new(cx, old, candidate, why, occasion);
         let fences = takeover.fence(cx);
         if takeover.is_doubtful(cx) {
             cx.ask_probe(candidate);
         }
         CatchingUp::enter(cx, takeover, fences)
+    }
+
+    pub(super) fn new(
+        cx: &Context,
+        old: Option<ServerId>,
+        candidate: ServerId,
+        why: String,
+        occasion: Occasion,
+    ) -> Self {
+        let (seen, began) = (cx.term(), cx.now);
+        Self { old, candidate, seen, why, began, occasion, backlog: Backlog::Executed }
     }
 
     /// Makes `to` active on an operator's word, or says why that is not even tried.
@@ -107,7 +131,7 @@ impl Takeover {
         cx.hold(&why);
         cx.because(why.clone(), Some(to));
         let occasion = Occasion::Ordered { request, force };
-        let takeover = Self { old, candidate: to, seen: cx.term(), why, began: cx.now, occasion };
+        let takeover = Self::new(cx, old, to, why, occasion);
         let fences = takeover.fence(cx);
         Ok(CatchingUp::enter(cx, takeover, fences))
     }
@@ -137,7 +161,7 @@ impl Takeover {
         if let Verdict::Down(_) = cx.verdict(self.candidate) {
             return true;
         }
-        let unplanned = matches!(self.occasion, Occasion::Unplanned);
+        let unplanned = self.is_unplanned();
         if let Some(Verdict::Isolated { .. }) = self.old.map(|old| cx.verdict(old))
             && unplanned
         {
@@ -151,7 +175,6 @@ impl Takeover {
             cx.ask_probe_soon(self.candidate);
         }
         match input {
-            // An operator's order stands, whether the old master answers or not.
             Input::Observed(look) if unplanned => {
                 Some(look.server) == self.old
                     && look.source == Source::Probe
@@ -160,6 +183,12 @@ impl Takeover {
             }
             _ => false,
         }
+    }
+
+    /// Whether the old master's life is reason enough to let it be: an operator's order stands, and one
+    /// that cannot write is replaced, whether it answers or not.
+    pub(super) fn is_unplanned(&self) -> bool {
+        matches!(self.occasion, Occasion::Unplanned)
     }
 
     /// Whether all that speaks against the old master is that it does not answer us.
@@ -188,11 +217,28 @@ impl Takeover {
         decide(cx)
     }
 
-    /// Whether the candidate may become active although its catch-up came to this: an operator insists,
-    /// and its applier stands still. One that still runs would go on beside the first new writes.
-    pub(super) fn may_lose(&self, result: &OrderResult) -> bool {
+    /// Whether it goes on although the candidate's catch-up came to this: an operator insists, or the
+    /// configuration says so.
+    ///
+    /// An applier that stands still by an error is left as it is, for somebody to look at. One that runs
+    /// would go on beside the first new writes, so that its backlog must be thrown away before.
+    pub(super) fn goes_on_after(&mut self, cx: &Context, result: &OrderResult) -> bool {
+        let OrderResult::Failed(failure) = result else { return true };
         let insists = matches!(self.occasion, Occasion::Ordered { force: true, .. });
-        insists && matches!(result, OrderResult::Failed(OrderFailure::ApplierStopped(_)))
+        let planned = matches!(self.occasion, Occasion::Planned(_));
+        let told_to = cx.policy.catch_up_expired == CatchUpExpired::Promote && !planned;
+        match failure {
+            OrderFailure::ApplierStopped(_) => insists,
+            OrderFailure::TimedOut(_) => {
+                let goes_on =
+                    self.old.is_some() && self.backlog == Backlog::Executed && (insists || told_to);
+                if goes_on {
+                    self.backlog = Backlog::ToBeDropped;
+                }
+                goes_on
+            }
+            _ => false,
+        }
     }
 
     /// Tells whoever asked for it that nothing came of it, or that nobody knows.
@@ -246,11 +292,21 @@ impl Takeover {
         let Some(old) = self.old.filter(|_| !matches!(self.occasion, Occasion::Planned(_))) else {
             return String::new();
         };
+        let (candidate, old_name) = (cx.name(self.candidate), cx.name(old));
+        let mut loss = match &self.backlog {
+            Backlog::Dropped(dropped) if !dropped.is_empty() => {
+                let count = transactions(dropped.count());
+                format!(
+                    "; {candidate} threw away {count} that it had received of {old_name} and not executed ({dropped})"
+                )
+            }
+            _ => String::new(),
+        };
         let missing = missing(&cx.topology, self.candidate, old);
-        if missing.is_empty() {
-            return String::new();
+        if !missing.is_empty() {
+            loss += &format!("; {candidate} never received {missing} of {old_name}");
         }
-        format!("; {} never received {missing} of {}", cx.name(self.candidate), cx.name(old))
+        loss
     }
 }
 

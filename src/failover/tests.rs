@@ -11,7 +11,7 @@ use super::{
     Action, Event, FailoverMachine, Links, Order, OrderFailure, OrderId, OrderResult, Policy,
     Quarantine, Request, RequestId, Verdict, assess, choose,
 };
-use crate::config::{Fencing, ReturningMaster};
+use crate::config::{CatchUpExpired, Fencing, ReturningMaster};
 use crate::topology::{
     Channel, Facts, Flavor, GtidSet, Identity, Observation, Outcome, ServerId, Servers, Source,
     Term, TermStore, ThreadState, Topology, UnreachableKind,
@@ -29,6 +29,7 @@ fn policy() -> Policy {
         automatic: true,
         fencing: Fencing::ReadOnly,
         catch_up: Duration::from_secs(30),
+        catch_up_expired: CatchUpExpired::Stay,
         returning_master: ReturningMaster::Quarantine,
         failback: None,
         min_interval: Duration::from_secs(60),

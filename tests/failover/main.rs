@@ -14,6 +14,7 @@ mod draining;
 mod heartbeat;
 mod idle;
 mod in_flight;
+mod lagging;
 mod logins;
 mod nobody;
 mod patience;

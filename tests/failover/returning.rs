@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use mysql_async::OptsBuilder;
 use mysql_async::prelude::*;
 use tandem::app::App;
 use tandem::sandbox::{SandboxOptions, SandboxServer};
-use tandem::topology::ServerAddress;
 
 use crate::patience::{ask, eventually};
 use crate::support::{Stack, config_for};
@@ -135,13 +133,7 @@ async fn what_is_stranded_stays_out_until_it_is_released() {
     client.query_drop("UPDATE t SET a = 7 WHERE id = 1").await.expect("on m2");
     stack.sandbox.server_mut(0).restart().await.expect("started again");
 
-    let Some(ServerAddress::Tcp { port, .. }) = stack.app.console() else { panic!("no console") };
-    let console = OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(*port)
-        .user(Some("admin"))
-        .prefer_socket(false);
-    let mut console = mysql_async::Conn::new(console).await.expect("the console");
+    let mut console = stack.console().await;
     let listed = eventually("m1 is in quarantine", async || {
         let rows: Vec<mysql_async::Row> = console.query("SHOW STRANDED m1").await.expect("shown");
         let line = |row: &mysql_async::Row| {

@@ -1,24 +1,13 @@
 //! Planned switchovers by the console, to and fro, and those that are undone.
 
 use mysql_async::prelude::*;
-use tandem::topology::{ServerAddress, ServerId};
+use tandem::topology::ServerId;
 
 use crate::patience::within;
 use crate::support::Stack;
 
 const M1: ServerId = ServerId(0);
 const M2: ServerId = ServerId(1);
-
-async fn console(stack: &Stack) -> mysql_async::Conn {
-    let Some(ServerAddress::Tcp { host, port }) = stack.app.console() else {
-        panic!("a console on TCP")
-    };
-    let opts = mysql_async::OptsBuilder::default()
-        .ip_or_hostname(host.clone())
-        .tcp_port(*port)
-        .user(Some("admin"));
-    mysql_async::Conn::new(opts).await.expect("the console's login")
-}
 
 /// The machine's answer, or its refusal.
 async fn order(console: &mut mysql_async::Conn, sql: &str) -> Result<String, String> {
@@ -38,7 +27,7 @@ async fn to_and_fro_without_an_error_and_undone_for_what_stays_open() {
         config.switchover.drain = std::time::Duration::from_millis(300);
     })
     .await;
-    let mut console = console(&stack).await;
+    let mut console = stack.console().await;
     let mut client = stack.connect().await;
     client.query_drop("CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT)").await.expect("made");
     client.query_drop("SET @note = 'kept'").await.expect("set");

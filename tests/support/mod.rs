@@ -55,6 +55,19 @@ impl Stack {
         mysql_async::Conn::new(self.opts()).await.expect("a login")
     }
 
+    /// An operator's connection to the console.
+    pub async fn console(&self) -> mysql_async::Conn {
+        let Some(ServerAddress::Tcp { host, port }) = self.app.console() else {
+            panic!("a console on TCP")
+        };
+        let opts = mysql_async::OptsBuilder::default()
+            .ip_or_hostname(host.clone())
+            .tcp_port(*port)
+            .user(Some("admin"))
+            .prefer_socket(false);
+        mysql_async::Conn::new(opts).await.expect("the console's login")
+    }
+
     /// Waits until somebody, or the one with this name, is active.
     pub async fn await_active(&self, name: Option<&str>) {
         let mut routes = self.app.handles().routes.clone();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tandem::config::ReturningMaster;
 use tandem::failover::{Action, Event, Order, OrderFailure, OrderResult};
 use tandem::routing::Writer;
-use tandem::topology::{Stranded, Term, UnreachableKind};
+use tandem::topology::{GtidSet, Stranded, Term, UnreachableKind};
 
 use super::{Happening, TROUBLE_ENDS, World};
 use crate::cluster::Millis;
@@ -215,6 +215,12 @@ impl World {
                 );
                 self.cluster.servers[server].receiving = false;
                 OrderResult::Done
+            }
+            Order::DropBacklog { .. } => {
+                let state = &mut self.cluster.servers[server];
+                state.receiving = false;
+                state.received = state.executed;
+                OrderResult::Dropped(GtidSet::empty())
             }
             Order::Inspect { active, .. } => {
                 let has = self.cluster.servers[server].log.len();

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use tandem::config::{Fencing, ReturningMaster};
+use tandem::config::{CatchUpExpired, Fencing, ReturningMaster};
 use tandem::failover::{
     Event, FailoverMachine, Order, OrderId, OrderResult, Policy, Release, Request, RequestId,
 };
@@ -159,6 +159,7 @@ fn machine(base: Instant, now: Millis, returning_master: ReturningMaster) -> Fai
         automatic: true,
         fencing: Fencing::ReadOnly,
         catch_up: Duration::from_secs(1),
+        catch_up_expired: CatchUpExpired::Stay,
         returning_master,
         failback: None,
         min_interval: Duration::from_millis(500),
