@@ -2,7 +2,8 @@
 # Runs the test suites and counts: one line a suite, then `N passed, N failed, N skipped`.
 #
 #   scripts/test.sh [SUITE…]      all of them without an argument:
-#                                 rust doc scripts clients suites compose mysql-9 mariadb-11.8
+#                                 rust doc scripts clients suites compose mysql-9 mariadb-11.8;
+#                                 clients, suites and compose run beside the others, and print when they end
 #   scripts/test.sh all-suites    what `suites` runs a part of: tests that others wrote, see tests/suites/run.sh
 #
 # A suite is a function here. It prints as it likes, leaves its counts in passed, failed and skipped,
@@ -13,23 +14,24 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+lane=
+trap 'if [ -n "$lane" ]; then kill -- "-$lane"; fi; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
 # Each server's system tables are made once for all tests of this run.
 mkdir "$work/templates"
 export TANDEM_SANDBOX_TEMPLATES=$work/templates
-lines=() total_passed=0 total_failed=0 total_skipped=0
 
-# Runs a command, showing its output and keeping it, without colours, in $work/out.
+# Runs a command, showing its output and keeping it, without colours, in $out.
 keep() {
-  "$@" 2>&1 | tee "$work/raw"
+  "$@" 2>&1 | tee "$out.raw"
   local status=${PIPESTATUS[0]}
-  sed 's/\x1b\[[0-9;]*m//g' "$work/raw" >"$work/out"
+  sed 's/\x1b\[[0-9;]*m//g' "$out.raw" >"$out"
   return "$status"
 }
 
-# Adds up the numbers that stand before a word in the lines of $work/out that match a pattern.
+# Adds up the numbers that stand before a word in the lines of $out that match a pattern.
 count() { # PATTERN WORD
-  grep -E "$1" "$work/out" | grep -oE "[0-9]+ $2" | awk '{ sum += $1 } END { print sum + 0 }'
+  grep -E "$1" "$out" | grep -oE "[0-9]+ $2" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
 cargo_test() {
@@ -75,23 +77,21 @@ clients() {
   keep cargo run --quiet --locked --example clients
   local status=$?
   passed=$(count '^clients:' passed) failed=$(count '^clients:' failed) skipped=$(count '^clients:' skipped)
-  note=$(grep '^NOT TESTED' "$work/out" | sed 's/^NOT TESTED: //' | paste -s -d ';')
+  note=$(grep '^NOT TESTED' "$out" | sed 's/^NOT TESTED: //' | paste -s -d ';')
   return $status
 }
 
 suites() { foreign_suites --quick; }
-
-all_suites() { foreign_suites; }
 
 # Its last line has the counts; what is skipped has a line of its own that says why.
 foreign_suites() {
   cargo build --quiet --locked --example stack || return
   keep tests/suites/run.sh "$@"
   local status=$?
-  passed=$(tail -n 1 "$work/out" | grep -oE '[0-9]+ passed' | cut -d ' ' -f 1)
-  failed=$(tail -n 1 "$work/out" | grep -oE '[0-9]+ failed' | cut -d ' ' -f 1)
-  skipped=$(tail -n 1 "$work/out" | grep -oE '[0-9]+ skipped' | cut -d ' ' -f 1)
-  note=$(grep -E '^[a-z0-9-]+: skipped: ' "$work/out" | paste -s -d ';')
+  passed=$(tail -n 1 "$out" | grep -oE '[0-9]+ passed' | cut -d ' ' -f 1)
+  failed=$(tail -n 1 "$out" | grep -oE '[0-9]+ failed' | cut -d ' ' -f 1)
+  skipped=$(tail -n 1 "$out" | grep -oE '[0-9]+ skipped' | cut -d ' ' -f 1)
+  note=$(grep -E '^[a-z0-9-]+: skipped: ' "$out" | paste -s -d ';')
   return "$status"
 }
 
@@ -99,7 +99,7 @@ compose() {
   keep tests/compose/run.sh
   case $? in
     0) passed=1 ;;
-    77) skipped=1 note=$(sed -n 's/^skipped: //p' "$work/out" | tail -n 1) ;;
+    77) skipped=1 note=$(sed -n 's/^skipped: //p' "$out" | tail -n 1) ;;
     *) failed=1 ;;
   esac
 }
@@ -111,9 +111,10 @@ with_servers=(sandbox control sessions failover operating protocol wire as_the_s
 
 # Before anything is run: the clients use a server that is there. Leaves a reason where there is none.
 fetch() { # NAME
+  local out=$work/fetch
   printf '\n== %s\n' "$1"
   if ! keep timeout 900 scripts/fetch-server.sh "$1"; then
-    grep . "$work/out" | tail -n 1 >"$work/no-$1"
+    grep . "$out" | tail -n 1 >"$work/no-$1"
     [ -s "$work/no-$1" ] || echo "$1 could not be fetched" >"$work/no-$1"
   fi
 }
@@ -128,36 +129,53 @@ server() { # NAME
   rust "${with_servers[@]/#/--test=}"
 }
 
+# Leaves the suite's line and its three counts in $work.
 run() { # SUITE
-  local suite=$1 start=$SECONDS status
+  local suite=$1 start=$SECONDS status out=$work/$1
   passed=0 failed=0 skipped=0 note=
   printf '\n== %s\n' "$suite"
   case $suite in
     mysql-* | mariadb-*) server "$suite" ;;
+    all-suites) foreign_suites ;;
     *) "$suite" ;;
   esac
   status=$?
   # What could not be built or run at all has no counts, but it has not passed.
   if [ "$status" != 0 ] && [ "$failed" = 0 ]; then failed=1 note="ended with status $status"; fi
-  lines+=("$(printf '%-12s %4d passed %3d failed %3d skipped %5d s%s' \
-    "$suite" "$passed" "$failed" "$skipped" $((SECONDS - start)) "${note:+   ($note)}")")
-  total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
-  total_skipped=$((total_skipped + skipped))
+  printf '%-12s %4d passed %3d failed %3d skipped %5d s%s\n' \
+    "$suite" "$passed" "$failed" "$skipped" $((SECONDS - start)) "${note:+   ($note)}" >"$out.line"
+  echo "$passed $failed $skipped" >"$out.counts"
 }
 
-[ $# -gt 0 ] || set -- rust doc scripts clients suites compose mysql-9 mariadb-11.8
-for suite in "$@"; do
-  case $suite in mysql-9 | mariadb-11.8) fetch "$suite" ;; esac
-done
+beside=()
+if [ $# = 0 ]; then
+  set -- rust doc scripts mysql-9 mariadb-11.8
+  beside=(clients suites compose)
+fi
 for suite in "$@"; do
   case $suite in
-    rust | doc | scripts | clients | suites | compose | mysql-9 | mariadb-11.8) run "$suite" ;;
-    all-suites) run all_suites ;;
+    mysql-9 | mariadb-11.8) fetch "$suite" ;;
+    rust | doc | scripts | clients | suites | compose | all-suites) ;;
     *) echo "test.sh: no such suite: $suite" >&2; exit 2 ;;
   esac
 done
+if [ ${#beside[@]} != 0 ]; then
+  # A process group of its own, to be ended whole.
+  set -m
+  for suite in "${beside[@]}"; do run "$suite"; done >"$work/beside" 2>&1 </dev/null &
+  lane=$!
+  set +m
+fi
+for suite in "$@"; do run "$suite"; done
+if [ -n "$lane" ]; then wait "$lane"; lane=; fi
+[ ${#beside[@]} = 0 ] || cat "$work/beside"
 
 echo
-printf '%s\n' "${lines[@]}"
-echo "$total_passed passed, $total_failed failed, $total_skipped skipped"
-[ "$total_failed" = 0 ]
+for suite in "$@" "${beside[@]}"; do
+  # A suite that has left nothing was killed.
+  [ -e "$work/$suite.line" ] || printf '%-12s ended without a result\n' "$suite" >"$work/$suite.line"
+  [ -e "$work/$suite.counts" ] || echo 0 1 0 >"$work/$suite.counts"
+  cat "$work/$suite.line"
+done
+cat "$work"/*.counts | awk '{ passed += $1; failed += $2; skipped += $3 }
+  END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit failed != 0 }'
