@@ -215,12 +215,21 @@ pub(super) fn sessions(sessions: &[SessionRow], now: Instant) -> Table {
     table
 }
 
-/// `SHOW LOGINS`: which standby lets in who the active master lets in; those that are refused first.
+/// `SHOW LOGINS`: which standby lets in who the active master lets in, and whether a fence would stop
+/// it; those with a fault first.
 pub(super) fn logins(logins: &[StandbyLogin], topology: &Topology, now: Instant) -> Table {
-    let mut table =
-        Table::new(&["User", "Schema", "Standby", "Accepted", "Refusal", "Asked_Seconds_Ago"]);
+    let mut table = Table::new(&[
+        "User",
+        "Schema",
+        "Standby",
+        "Accepted",
+        "Refusal",
+        "Unfenced_By",
+        "Mend",
+        "Asked_Seconds_Ago",
+    ]);
     let mut logins: Vec<&StandbyLogin> = logins.iter().collect();
-    logins.sort_by_key(|login| login.refusal.is_none());
+    logins.sort_by_key(|login| (login.refusal.is_none(), login.unfenced.is_none()));
     table.rows = logins
         .into_iter()
         .map(|login| {
@@ -230,6 +239,8 @@ pub(super) fn logins(logins: &[StandbyLogin], topology: &Topology, now: Instant)
                 Some(topology.servers().name(login.server).to_owned()),
                 Some(yes_no(login.refusal.is_none())),
                 login.refusal.clone(),
+                login.unfenced.as_ref().map(|unfenced| unfenced.privilege.to_owned()),
+                login.unfenced.as_ref().map(|unfenced| unfenced.mend.clone()),
                 Some(seconds(now.saturating_duration_since(login.asked))),
             ]
         })

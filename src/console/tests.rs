@@ -12,6 +12,7 @@ use super::*;
 use crate::config::Place;
 use crate::failover::{Answer as Outcome, Release, Request, Transition};
 use crate::routing::Writer;
+use crate::session::Unfenced;
 use crate::topology::Term;
 use crate::topology::fixture::{self, M1, M2};
 
@@ -32,6 +33,7 @@ fn login(user: &str, refusal: Option<&str>, asked: Instant) -> StandbyLogin {
         schema: "shop".into(),
         server: M2,
         refusal: refusal.map(Into::into),
+        unfenced: None,
         asked,
     }
 }
@@ -107,7 +109,18 @@ fn picture(healthy: bool) -> Picture {
         sessions: vec![session(12, "", "held", gone), session(11, "m1", "in a transaction", start)],
         status: Arc::new(status(gone)),
         events: journal(start).rows_after(0),
-        logins: [login("app", None, gone), login("old", Some("error 1045: denied"), gone)].into(),
+        logins: [
+            login("app", None, gone),
+            StandbyLogin {
+                unfenced: Some(Unfenced {
+                    privilege: "READ_ONLY ADMIN",
+                    mend: "REVOKE READ_ONLY ADMIN ON *.* FROM `boss`@`%`".into(),
+                }),
+                ..login("boss", None, gone)
+            },
+            login("old", Some("error 1045: denied"), gone),
+        ]
+        .into(),
         samples: "# TYPE tandem_a counter\ntandem_a_total{server=\"m 1\"} 3\n# EOF\n".into(),
     }
 }
@@ -324,7 +337,7 @@ fn a_broken_pair_is_shown() {
 }
 
 #[test]
-fn logins_that_a_standby_refuses_come_first() {
+fn logins_with_a_fault_come_first() {
     insta::assert_snapshot!(shown("SHOW LOGINS", &picture(true)), @r"
     ***
                  User: old
@@ -332,6 +345,17 @@ fn logins_that_a_standby_refuses_come_first() {
               Standby: m2
              Accepted: No
               Refusal: error 1045: denied
+          Unfenced_By: NULL
+                 Mend: NULL
+    Asked_Seconds_Ago: 3.0
+    ***
+                 User: boss
+               Schema: shop
+              Standby: m2
+             Accepted: Yes
+              Refusal: NULL
+          Unfenced_By: READ_ONLY ADMIN
+                 Mend: REVOKE READ_ONLY ADMIN ON *.* FROM `boss`@`%`
     Asked_Seconds_Ago: 3.0
     ***
                  User: app
@@ -339,6 +363,8 @@ fn logins_that_a_standby_refuses_come_first() {
               Standby: m2
              Accepted: Yes
               Refusal: NULL
+          Unfenced_By: NULL
+                 Mend: NULL
     Asked_Seconds_Ago: 3.0
     ");
 }

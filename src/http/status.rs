@@ -27,6 +27,8 @@ pub struct Status {
     /// Users of the active master that a standby does not let in: their sessions would not outlive a
     /// failover to it.
     pub refused_logins: Vec<RefusedLogin>,
+    /// Users whom no fence stops: they may write to a master that is read-only.
+    pub unfenced_logins: Vec<UnfencedLogin>,
     /// The last events, oldest first.
     pub events: Vec<ToldEvent>,
 }
@@ -44,6 +46,19 @@ pub struct RefusedLogin {
     pub refusal: String,
     /// How long ago it was asked.
     pub age_seconds: f64,
+}
+
+/// A user whom no fence stops.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UnfencedLogin {
+    /// Who.
+    pub user: String,
+    /// The name of the standby that said so.
+    pub server: String,
+    /// The privilege that lets it write.
+    pub privilege: &'static str,
+    /// The statement that takes it away.
+    pub mend: String,
 }
 
 /// Nobody takes writes.
@@ -157,6 +172,15 @@ impl Status {
                 age_seconds: seconds(login.asked, now),
             })
         };
+        let unfenced = |login: &StandbyLogin| {
+            let unfenced = login.unfenced.clone()?;
+            Some(UnfencedLogin {
+                user: login.user.clone(),
+                server: routing.servers.name(login.server).to_owned(),
+                privilege: unfenced.privilege,
+                mend: unfenced.mend,
+            })
+        };
         let held = match &routing.writer {
             Writer::Active(_) => None,
             Writer::Held { since, reason } => {
@@ -175,6 +199,7 @@ impl Status {
                 .map(|server| ServerStatus::of(server, routing, topology, now))
                 .collect(),
             refused_logins: logins.iter().filter_map(refused).collect(),
+            unfenced_logins: logins.iter().filter_map(unfenced).collect(),
             events: Vec::new(),
         }
     }

@@ -27,7 +27,14 @@ fn active(now: Instant) -> RoutingTable {
 
 fn login(user: &str, refusal: Option<&str>, asked: Instant) -> StandbyLogin {
     let refusal = refusal.map(Into::into);
-    StandbyLogin { user: user.into(), schema: String::new(), server: M2, refusal, asked }
+    StandbyLogin {
+        user: user.into(),
+        schema: String::new(),
+        server: M2,
+        refusal,
+        unfenced: None,
+        asked,
+    }
 }
 
 #[test]

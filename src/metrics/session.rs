@@ -28,6 +28,7 @@ pub struct SessionMetrics {
     /// Logins that a master refused, or that did not come to an end.
     pub login_failures: Counter,
     standby_refusals: Family<Standby, Gauge>,
+    unfenced_users: Family<Standby, Gauge>,
     ended: Family<Reason, Counter>,
 }
 
@@ -87,6 +88,11 @@ impl SessionMetrics {
             "Users of the active master that a standby refuses, each schema counted",
             this.standby_refusals,
         );
+        registry.register(
+            "unfenced_users",
+            "Users who may write to this standby although it is read-only, each schema counted",
+            this.unfenced_users,
+        );
         metrics
     }
 
@@ -94,6 +100,12 @@ impl SessionMetrics {
     #[must_use]
     pub fn standby_refusals(&self, server: &str) -> Gauge {
         self.standby_refusals.get_or_create_owned(&Standby { server: server.to_owned() })
+    }
+
+    /// How many users may write to this standby although it is read-only.
+    #[must_use]
+    pub fn unfenced_users(&self, server: &str) -> Gauge {
+        self.unfenced_users.get_or_create_owned(&Standby { server: server.to_owned() })
     }
 
     /// Sessions that ended for this reason, a name from a closed list. Looked up once a session.

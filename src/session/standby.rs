@@ -6,7 +6,9 @@
 //! and never leaves a login half-way. An account that was just made may still be on its way through
 //! replication: a refusal counts when it is repeated seconds later.
 //!
-//! A login is looked at again after ten minutes, one that was refused after one; all of them when
+//! One that it lets in is asked whether a fence would stop it (`unfenced.rs`).
+//!
+//! A login is looked at again after ten minutes, one with a fault after one; all of them when
 //! another master becomes active or the accounts change. Each time it takes a login of that user,
 //! since nothing secret is kept for it.
 
@@ -22,12 +24,13 @@ use super::credential::Credential;
 use super::login::Login;
 use super::migration::{is_overloaded, words_of};
 use super::shared::Shared;
+use super::unfenced::{Unfenced, unfenced};
 use crate::topology::{Server, ServerId};
 
 /// Until a login that was accepted is looked at again.
 const AGAIN: Duration = Duration::from_mins(10);
-/// The same for one that was refused.
-const AGAIN_REFUSED: Duration = Duration::from_mins(1);
+/// The same for one with a fault.
+const AGAIN_FAULTY: Duration = Duration::from_mins(1);
 /// Between a refusal and the look that confirms it.
 const CONFIRM: Duration = Duration::from_secs(3);
 /// Between two looks.
@@ -52,6 +55,8 @@ pub struct StandbyLogin {
     pub server: ServerId,
     /// Its words, if it refuses the login.
     pub refusal: Option<String>,
+    /// Why its writes would go past the fence, if they would.
+    pub unfenced: Option<Unfenced>,
     /// When it was last asked.
     pub asked: Instant,
 }
@@ -91,8 +96,31 @@ struct Job {
 
 #[derive(Debug)]
 struct Found {
-    refusal: Option<String>,
+    answer: Answer,
     asked: Instant,
+}
+
+/// A standby's word on a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    Accepted(Option<Unfenced>),
+    Refused(String),
+}
+
+impl Answer {
+    fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Accepted(_) => None,
+            Self::Refused(words) => Some(words),
+        }
+    }
+
+    fn unfenced(&self) -> Option<&Unfenced> {
+        match self {
+            Self::Accepted(unfenced) => unfenced.as_ref(),
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 impl StandbyLogins {
@@ -125,7 +153,8 @@ impl StandbyLogins {
             user: text(user),
             schema: schema.as_deref().map_or_else(String::new, text),
             server: *server,
-            refusal: found.refusal.clone(),
+            refusal: found.answer.refusal().map(str::to_owned),
+            unfenced: found.answer.unfenced().cloned(),
             asked: found.asked,
         });
         self.published.send_replace(found.collect());
@@ -172,20 +201,14 @@ impl Book {
     }
 
     /// Whether the finding is news.
-    fn found(
-        &mut self,
-        name: Name,
-        server: ServerId,
-        refusal: Option<String>,
-        now: Instant,
-    ) -> bool {
+    fn found(&mut self, name: Name, server: ServerId, answer: Answer, now: Instant) -> bool {
         if self.found.len() >= REMEMBERED {
-            self.found.retain(|_, found| found.refusal.is_some());
+            self.found.retain(|_, found| found.answer != Answer::Accepted(None));
         }
-        let found = Found { refusal, asked: now };
-        let refused = found.refusal.is_some();
-        let before = self.found.insert((name, server), found);
-        before.is_some_and(|before| before.refusal.is_some()) != refused
+        let faults = |answer: &Answer| (answer.refusal().is_some(), answer.unfenced().is_some());
+        let now_has = faults(&answer);
+        let before = self.found.insert((name, server), Found { answer, asked: now });
+        before.map_or((false, false), |before| faults(&before.answer)) != now_has
     }
 
     fn forget_stale(&mut self, now: Instant) {
@@ -248,18 +271,18 @@ async fn look(shared: &Shared, job: Job) {
             shared.standby().book().look_again(name.clone(), Instant::now());
             continue;
         };
-        if answer.is_some() && !job.confirms {
+        if answer.refusal().is_some() && !job.confirms {
             refused = true;
             continue;
         }
         let now = Instant::now();
         let mut book = shared.standby().book();
-        if answer.is_some() {
-            book.look_again(name.clone(), now + AGAIN_REFUSED);
+        if answer != Answer::Accepted(None) {
+            book.look_again(name.clone(), now + AGAIN_FAULTY);
         }
         if book.found(name.clone(), server.id, answer.clone(), now) {
             drop(book);
-            report(server, &job.login, answer.as_deref());
+            report(server, &job.login, &answer);
         }
     }
     if refused {
@@ -269,20 +292,23 @@ async fn look(shared: &Shared, job: Job) {
     count(shared);
 }
 
-/// A standby's refusal, if it is one; nothing when it has no word on the login.
-async fn ask(shared: &Shared, server: &Server, login: &Login) -> Option<Option<String>> {
+/// A standby's answer; nothing when it has no word on the login.
+async fn ask(shared: &Shared, server: &Server, login: &Login) -> Option<Answer> {
     match Backend::connect(server, login, 0, &shared.master_tls, WITHIN).await {
         Ok(mut accepted) => {
+            let identity = shared.table().identity.clone();
+            let asking = async { unfenced(&mut accepted.backend, &*identity?).await };
+            let unfenced = tokio::time::timeout(WITHIN, asking).await.ok().flatten();
             // It need not hear the goodbye.
             let stream = &mut accepted.backend.stream;
             let _ = stream.write_all(&[1, 0, 0, 0, 1]).await;
             let _ = stream.flush().await;
-            Some(None)
+            Some(Answer::Accepted(unfenced))
         }
         Err(ConnectFailure::Refused(packet)) if is_overloaded(&packet) => None,
-        Err(ConnectFailure::Refused(packet)) => Some(Some(words_of(&packet))),
+        Err(ConnectFailure::Refused(packet)) => Some(Answer::Refused(words_of(&packet))),
         Err(ConnectFailure::Unsupported(reason) | ConnectFailure::NotTrusted(reason)) => {
-            Some(Some(reason))
+            Some(Answer::Refused(reason))
         }
         Err(
             ConnectFailure::Unreachable(..)
@@ -292,19 +318,28 @@ async fn ask(shared: &Shared, server: &Server, login: &Login) -> Option<Option<S
     }
 }
 
-fn report(server: &Server, login: &Login, refusal: Option<&str>) {
+fn report(server: &Server, login: &Login, answer: &Answer) {
     let user = String::from_utf8_lossy(&login.user);
     let schema = login.schema.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
     let (user, schema, server) = (&*user, &*schema, &server.name);
-    match refusal {
-        Some(words) => tracing::warn!(
+    match answer {
+        Answer::Refused(words) => tracing::warn!(
             user,
             schema,
             server,
             words,
             "a standby refuses a user of the active master: a failover would end its sessions"
         ),
-        None => tracing::debug!(user, schema, server, "a standby lets the user in as well"),
+        Answer::Accepted(Some(Unfenced { privilege, mend })) => tracing::warn!(
+            user,
+            schema,
+            privilege,
+            mend,
+            "no fence stops this user: it may write to a master that is read-only"
+        ),
+        Answer::Accepted(None) => {
+            tracing::debug!(user, schema, server, "a standby lets the user in as well");
+        }
     }
 }
 
@@ -314,11 +349,15 @@ fn count(shared: &Shared) {
     shared.standby().publish();
     let book = shared.standby().book();
     for server in table.servers.masters() {
-        let refused = |((_, id), found): &(&(Name, ServerId), &Found)| {
-            *id == server.id && found.refusal.is_some()
+        let answers = || {
+            let here = book.found.iter().filter(|((_, id), _)| *id == server.id);
+            here.map(|(_, found)| &found.answer)
         };
-        let count = book.found.iter().filter(refused).count();
-        shared.metrics().standby_refusals(&server.name).set(i64::try_from(count).unwrap_or(0));
+        let refused = answers().filter(|answer| answer.refusal().is_some()).count();
+        let unfenced = answers().filter(|answer| answer.unfenced().is_some()).count();
+        let metrics = shared.metrics();
+        metrics.standby_refusals(&server.name).set(i64::try_from(refused).unwrap_or(0));
+        metrics.unfenced_users(&server.name).set(i64::try_from(unfenced).unwrap_or(0));
     }
 }
 
@@ -371,11 +410,14 @@ mod tests {
         let mut book = Book::default();
         let now = Instant::now();
         let name = || (b"ann".to_vec(), None);
-        let refusal = || Some("denied".to_owned());
-        assert!(!book.found(name(), ServerId(1), None, now));
+        let refusal = || Answer::Refused("denied".to_owned());
+        let unfenced = || Unfenced { privilege: "SUPER", mend: String::new() };
+        assert!(!book.found(name(), ServerId(1), Answer::Accepted(None), now));
         assert!(book.found(name(), ServerId(1), refusal(), now));
         assert!(!book.found(name(), ServerId(1), refusal(), now));
-        assert!(book.found(name(), ServerId(1), None, now));
+        assert!(book.found(name(), ServerId(1), Answer::Accepted(None), now));
+        assert!(book.found(name(), ServerId(1), Answer::Accepted(Some(unfenced())), now));
+        assert!(!book.found(name(), ServerId(1), Answer::Accepted(Some(unfenced())), now));
         book.forget_stale(now + STALE);
         assert!(book.found.is_empty());
     }
