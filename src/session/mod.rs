@@ -34,6 +34,7 @@ mod front_door;
 mod functions;
 mod greeting;
 mod holding;
+mod holdings;
 mod idle;
 #[doc(hidden)]
 pub mod inspect;

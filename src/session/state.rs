@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::assignment::{self, Assignment};
+use super::holdings::Holdings;
 use super::prepared::PreparedStatements;
 use super::statement::{Keyword, Statement, Token, Tokens, Traits, Verb};
 use crate::wire::{OkPacket, SessionChange, StatusFlags};
@@ -28,13 +29,13 @@ pub enum MigrationBlocker {
     TemporaryTables,
     /// LOCK TABLES is in force.
     LockedTables,
-    /// GET_LOCK was called, and not yet RELEASE_ALL_LOCKS.
+    /// GET_LOCK was called, and the lock not released yet.
     UserLocks,
     /// FLUSH TABLES WITH READ LOCK or FOR EXPORT is in force.
     ReadLock,
-    /// HANDLER was used.
+    /// A HANDLER is open.
     Handler,
-    /// An XA transaction was used.
+    /// An XA transaction was begun.
     Xa,
     /// A cursor is open.
     OpenCursor,
@@ -91,6 +92,7 @@ pub struct SessionState {
     /// Statements prepared with SQL's PREPARE, by lower-cased name.
     pub(super) sql_prepared: BTreeMap<Vec<u8>, SqlPrepared>,
     pub(super) temporary_tables: BTreeSet<Vec<u8>>,
+    pub(super) holdings: Holdings,
     pub(super) blockers: BTreeSet<MigrationBlocker>,
 }
 
@@ -208,7 +210,7 @@ impl SessionState {
         if !self.temporary_tables.is_empty() {
             return Some(MigrationBlocker::TemporaryTables);
         }
-        self.prepared.blocker()
+        self.holdings.blocker().or_else(|| self.prepared.blocker())
     }
 
     /// COM_RESET_CONNECTION was answered: everything is as after the login, but for the schema
@@ -285,6 +287,7 @@ impl SessionState {
     pub(super) fn executed(&mut self, statement: Statement, sql: &[u8]) {
         if statement.is_plain()
             && self.next_transaction.is_none()
+            && self.holdings.is_empty()
             && (statement.verb != Verb::Write || !assignment::is_load(self.tokens(sql)))
         {
             return;
@@ -303,10 +306,10 @@ impl SessionState {
             return;
         }
         if statement.traits.has(Traits::TAKES_LOCK) {
-            self.blockers.insert(MigrationBlocker::UserLocks);
+            self.holdings.lock_taken(self.tokens(sql));
         }
         if statement.traits.has(Traits::RELEASES_LOCKS) {
-            self.blockers.remove(&MigrationBlocker::UserLocks);
+            self.holdings.all_locks_released();
         }
         let assigns = statement.traits.has(Traits::ASSIGNS) && statement.verb != Verb::Set
             || statement.traits.has(Traits::INTO) && statement.verb == Verb::Select;
@@ -356,12 +359,9 @@ impl SessionState {
             Verb::Flush if statement.traits.has(Traits::LOCKS) => {
                 self.blockers.insert(MigrationBlocker::ReadLock);
             }
-            Verb::Handler => {
-                self.blockers.insert(MigrationBlocker::Handler);
-            }
-            Verb::Xa => {
-                self.blockers.insert(MigrationBlocker::Xa);
-            }
+            Verb::Handler => self.holdings.handler(self.tokens(sql)),
+            Verb::Xa => self.holdings.xa(self.tokens(sql)),
+            Verb::Select | Verb::Do => self.holdings.lock_released(self.tokens(sql)),
             _ => {}
         }
     }
@@ -403,9 +403,7 @@ impl SessionState {
         });
         match inner {
             Some(inner) if inner.is_plain() => {}
-            Some(inner) if inner.traits.has(Traits::TAKES_LOCK) => {
-                self.blockers.insert(MigrationBlocker::UserLocks);
-            }
+            Some(inner) if inner.traits.has(Traits::TAKES_LOCK) => self.holdings.some_lock_taken(),
             _ => {
                 self.blockers.insert(MigrationBlocker::UnknownState);
             }
