@@ -21,9 +21,10 @@ suites: ## suites that others wrote, directly and through the proxy (part of the
 bench: ## measure against a direct connection and HAProxy; writes BENCHMARKS.md
 	@bench/run.sh
 
-drill: ## hurt real masters under writing clients; prints gaps, and rows lost or doubled
+drill: DRILL ?= --switchover 20 --crash 10
+drill: ## hurt real masters under writing clients, and measure; DRILL="--crash 50" for another one
 	@scripts/ensure-server.sh
-	@cargo run --quiet --locked --example drill -- $(DRILL)
+	@cargo run --quiet --locked --bin tandem -- drill $(DRILL)
 
 fuzz: ## feed the readers of bytes what nobody would send; FUZZ="-m 1 statement" for less
 	@scripts/fuzz.sh $(FUZZ)

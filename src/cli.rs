@@ -18,6 +18,8 @@ pub enum Command {
     },
     /// Show a failover of two real servers.
     Demo(DemoOptions),
+    /// Hurt real servers under load, and measure.
+    Drill(DrillOptions),
     /// Print the effective configuration.
     Config {
         /// As for [`Command::Run`].
@@ -69,6 +71,36 @@ pub struct DemoOptions {
     /// Print plain lines without colour, as is done anyway when the output is no terminal
     #[arg(long)]
     pub plain: bool,
+}
+
+/// What a drill does.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[group(id = "drills", required = true, multiple = true, args = ["crash", "freeze", "stop", "both_down", "switchover"])]
+pub struct DrillOptions {
+    /// Switch over N times
+    #[arg(long, value_name = "N")]
+    pub switchover: Option<u32>,
+    /// kill -9 of the active master, N times
+    #[arg(long, value_name = "N")]
+    pub crash: Option<u32>,
+    /// SIGSTOP of the active master, N times, with the default settings and with short ones
+    #[arg(long, value_name = "N")]
+    pub freeze: Option<u32>,
+    /// A clean shutdown of the active master, N times
+    #[arg(long, value_name = "N")]
+    pub stop: Option<u32>,
+    /// Kill both masters, then start one again
+    #[arg(long)]
+    pub both_down: bool,
+    /// Writes a second of all clients together [default: as fast as they can]
+    #[arg(long, value_name = "WRITES")]
+    pub rate: Option<u32>,
+    /// Replicate asynchronously, not semi-synchronously
+    #[arg(long = "async")]
+    pub asynchronous: bool,
+    /// Have every commit on the disk before it is acknowledged
+    #[arg(long)]
+    pub durable: bool,
 }
 
 // Lines are broken here: clap wraps long texts only with another dependency.
@@ -134,6 +166,8 @@ enum Word {
     /// no key was handed out twice.
     #[command(verbatim_doc_comment)]
     Demo(DemoOptions),
+    /// Hurt real servers under load, again and again, and measure what clients notice
+    Drill(DrillOptions),
     /// Print the effective configuration and what set each value, secrets masked
     ///
     /// Reads the configuration as `run` would, and reports every mistake in it at once.
@@ -207,6 +241,7 @@ impl From<Arguments> for Command {
         match arguments.command.unwrap_or(Word::Run(arguments.file)) {
             Word::Run(file) => Self::Run { config: file.config },
             Word::Demo(options) => Self::Demo(options),
+            Word::Drill(options) => Self::Drill(options),
             Word::Config(file) => Self::Config { config: file.config },
             Word::Status(file) => Self::ask(file, Errand::Status),
             Word::Switchover(Move { name: to, force, file }) => {

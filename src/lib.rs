@@ -27,6 +27,7 @@
 //! | 7 | [`app`] | the whole proxy, wired together |
 //! | 7 | [`cli`] | the command line, as data |
 //! | 8 | [`demo`] | a failover of real servers, shown and accounted for |
+//! | 8 | [`drill`] | servers hurt under load, measured |
 //! | 8 | [`operator`] | the commands that ask a running proxy |
 
 pub mod app;
@@ -35,6 +36,7 @@ pub mod config;
 pub mod console;
 pub mod coordinator;
 pub mod demo;
+pub mod drill;
 pub mod failover;
 pub mod http;
 pub mod listener;

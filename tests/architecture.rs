@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["coordinator", "listener"],
     &["console", "http", "sandbox"],
     &["app", "cli"],
-    &["demo", "operator"],
+    &["demo", "drill", "operator"],
     &["main"],
 ];
 

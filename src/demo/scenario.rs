@@ -21,7 +21,7 @@ use super::verdict::Verdict;
 use super::writers::{Book, PACE, WRITERS, Writers};
 use super::{DemoError, event};
 use crate::app::App;
-use crate::config::{Config, ReturningMaster};
+use crate::config::ReturningMaster;
 use crate::sandbox::{Progress, Sandbox, SandboxOptions};
 use crate::topology::ServerAddress;
 
@@ -157,15 +157,9 @@ async fn show_pair(stage: &Stage, sandbox: &Sandbox) -> Result<event::KeysTried,
 
 async fn start_proxy(stage: &Stage, sandbox: &Sandbox) -> Result<App, DemoError> {
     stage.tell(Event::Chapter("The proxy, an idle client and eight writers"));
-    let any_port = || ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
-    let mut config = Config::new(sandbox.configured());
-    config.listen = vec![any_port()];
-    config.monitor.user = sandbox.monitor().user.clone();
-    config.monitor.password = sandbox.monitor().password.clone();
+    let mut config = sandbox.proxy_config();
     // Nobody is there to look at what m1 had written and nobody had acknowledged.
     config.failover.returning_master = ReturningMaster::Merge;
-    config.admin.console = Some(any_port());
-    config.admin.http = Some(any_port());
     Ok(App::start(config)?)
 }
 

@@ -12,7 +12,7 @@ use super::server::Invocation;
 use super::settings::{Place, Shared};
 use super::watchdog::Watchdog;
 use super::{SandboxError, SandboxServer, ServerBinaries, datadir, settings};
-use crate::config::Secret;
+use crate::config::{Config, Secret};
 use crate::pair::{self, Credentials, Member, Plan, Replication};
 use crate::topology::{Flavor, ServerAddress, Servers};
 
@@ -179,6 +179,19 @@ impl Sandbox {
     #[must_use]
     pub fn configured(&self) -> Servers {
         Servers::new(self.servers.iter().map(|s| (s.name().to_owned(), s.address())), [])
+    }
+
+    /// A configuration for a proxy before these servers, on free ports of loopback.
+    #[must_use]
+    pub fn proxy_config(&self) -> Config {
+        let any_port = || ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
+        let mut config = Config::new(self.configured());
+        config.listen = vec![any_port()];
+        config.monitor.user = self.monitor.user.clone();
+        config.monitor.password = self.monitor.password.clone();
+        config.admin.console = Some(any_port());
+        config.admin.http = Some(any_port());
+        config
     }
 
     /// The account with which Tandem watches the servers.

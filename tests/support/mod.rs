@@ -85,11 +85,5 @@ impl Stack {
 
 /// A configuration for a proxy before this sandbox, on free ports.
 pub fn config_for(sandbox: &Sandbox) -> Config {
-    let mut config = Config::new(sandbox.configured());
-    config.listen = vec![any_port()];
-    config.monitor.user = sandbox.monitor().user.clone();
-    config.monitor.password = sandbox.monitor().password.clone();
-    config.admin.console = Some(any_port());
-    config.admin.http = Some(any_port());
-    config
+    sandbox.proxy_config()
 }

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kill::edges;
-use crate::ledger::Ledger;
-use crate::spread::{Spread, head, line};
-use crate::stage::{Kind, Moment, Stage};
-use crate::writers::Writers;
+use super::kill::edges;
+use super::ledger::Ledger;
+use super::spread::{Spread, head, line};
+use super::stage::{Kind, Moment, Stage};
+use super::writers::Writers;
 
 /// Runs it `runs` times.
-pub(crate) async fn drill(kind: Kind, runs: u32) -> bool {
+pub(super) async fn drill(kind: Kind, runs: u32) -> bool {
     println!("\n== clean shutdown of the active master, {runs} runs");
     let mut stage = Stage::set(kind, |_| {}).await;
     let mut gaps = Spread::default();
@@ -18,19 +18,19 @@ pub(crate) async fn drill(kind: Kind, runs: u32) -> bool {
         let table = stage.table().await;
         let old = stage.active().expect("somebody is active");
         let new = 1 - old;
-        let mut writers = Writers::start(&stage.stack.opts(), &table);
+        let mut writers = Writers::start(&stage.opts(), &table);
         let warm = Instant::now() + Duration::from_secs(1);
         writers.until(|write| write.ended > warm).await;
         let stopped = Moment::now();
         let (ended, _) = tokio::join!(
-            stage.stack.sandbox.server_mut(old).stop(),
+            stage.sandbox.server_mut(old).stop(),
             writers.until_acknowledged(200, Stage::is_key_of(new))
         );
         ended.expect("stopped");
         let writes = writers.stop().await;
         let (last, first) = edges(&writes, stopped, new);
         gaps.add(first - last);
-        sum.add(Ledger::draw(&writes, stage.stack.sandbox.server(new), &table).await);
+        sum.add(Ledger::draw(&writes, stage.sandbox.server(new), &table).await);
         stage.rejoin(old, &table).await;
     }
     head("milliseconds");

@@ -4,10 +4,10 @@ use std::fmt;
 
 /// Measured values, in milliseconds.
 #[derive(Debug, Default)]
-pub(crate) struct Spread(Vec<f64>);
+pub(super) struct Spread(Vec<f64>);
 
 impl Spread {
-    pub(crate) fn add(&mut self, ms: f64) {
+    pub(super) fn add(&mut self, ms: f64) {
         self.0.push(ms);
         self.0.sort_by(f64::total_cmp);
     }
@@ -35,11 +35,11 @@ impl fmt::Display for Spread {
 }
 
 /// The head of a table of spreads.
-pub(crate) fn head(what: &str) {
+pub(super) fn head(what: &str) {
     println!("\n{what:<44}{:>9}{:>9}{:>9}{:>9}{:>9}", "min", "median", "p90", "p99", "max");
 }
 
 /// A line of it.
-pub(crate) fn line(name: &str, spread: &Spread) {
+pub(super) fn line(name: &str, spread: &Spread) {
     println!("{name:<44}{spread}");
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::*;
 
-use crate::ledger::Ledger;
-use crate::spread::{Spread, head, line};
-use crate::stage::{Kind, Moment, Stage, ms, when};
-use crate::transfers::Transfers;
-use crate::writers::{WRITERS, Write, Writers};
+use super::ledger::Ledger;
+use super::spread::{Spread, head, line};
+use super::stage::{Kind, Moment, Stage, ms, when};
+use super::transfers::Transfers;
+use super::writers::{WRITERS, Write, Writers};
 
 /// Between two switchovers, for the load to be what it was.
 const BETWEEN: Duration = Duration::from_millis(300);
@@ -30,14 +30,14 @@ struct Pauses {
 }
 
 /// Switches over `runs` times. `rate` is the number of writes a second of all clients together.
-pub(crate) async fn drill(kind: Kind, runs: u32, rate: Option<u32>) -> bool {
+pub(super) async fn drill(kind: Kind, runs: u32, rate: Option<u32>) -> bool {
     let load =
         rate.map_or_else(|| "as fast as they can".to_owned(), |rate| format!("{rate} a second"));
     println!("\n== switchover, {WRITERS} clients writing {load}, 4 transferring, {runs} runs");
     let mut stage = Stage::set(kind, |_| {}).await;
     let table = stage.table().await;
-    let transfers = Transfers::start(&stage.stack).await;
-    let mut writers = Writers::start_paced(&stage.stack.opts(), &table, rate);
+    let transfers = Transfers::start(&stage).await;
+    let mut writers = Writers::start_paced(&stage.opts(), &table, rate);
     let mut console = stage.console().await;
     let (mut pauses, mut undone, mut windows) = (Pauses::default(), BTreeMap::new(), Vec::new());
     for _ in 0..runs {
@@ -45,10 +45,9 @@ pub(crate) async fn drill(kind: Kind, runs: u32, rate: Option<u32>) -> bool {
         writers.until(|write| write.ended > go).await;
         stage.transitions();
         let to = stage
-            .stack
             .sandbox
             .configured()
-            .get(tandem::topology::ServerId(u16::from(stage.active() == Some(0))))
+            .get(crate::topology::ServerId(u16::from(stage.active() == Some(0))))
             .name
             .clone();
         let asked = Moment::now();
@@ -62,15 +61,15 @@ pub(crate) async fn drill(kind: Kind, runs: u32, rate: Option<u32>) -> bool {
     let go = Instant::now() + BETWEEN;
     writers.until(|write| write.ended > go).await;
     let writes = writers.stop().await;
-    let transfers = transfers.stop(&stage.stack).await;
+    let transfers = transfers.stop(&stage).await;
     stage.await_equal(&table).await;
     for window in &windows {
         pauses.add_statements(&writes, *window);
     }
     pauses.print();
     let active = stage.active().expect("somebody is active");
-    let mut ledger = Ledger::draw(&writes, stage.stack.sandbox.server(active), &table).await;
-    let other = Ledger::draw(&writes, stage.stack.sandbox.server(1 - active), &table).await;
+    let mut ledger = Ledger::draw(&writes, stage.sandbox.server(active), &table).await;
+    let other = Ledger::draw(&writes, stage.sandbox.server(1 - active), &table).await;
     ledger.missing_later = other.missing;
     println!("\n{ledger}");
     println!("{transfers}");
@@ -84,7 +83,7 @@ pub(crate) async fn drill(kind: Kind, runs: u32, rate: Option<u32>) -> bool {
 
 impl Pauses {
     fn add_parts(&mut self, stage: &Stage, asked: Moment) {
-        let rows = stage.stack.app.handles().journal.rows_after(0);
+        let rows = stage.app.handles().journal.rows_after(0);
         let at = |phase| when(&rows, asked, phase).unwrap_or(f64::NAN);
         let phases = ["approaching", "draining", "freezing", "promoting", "steady"].map(at);
         let [approaching, draining, freezing, promoting, steady] = phases;

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::*;
 
-use crate::kill::edges;
-use crate::ledger::Ledger;
-use crate::spread::{Spread, head, line};
-use crate::stage::{Kind, Moment, Stage};
-use crate::writers::Writers;
+use super::kill::edges;
+use super::ledger::Ledger;
+use super::spread::{Spread, head, line};
+use super::stage::{Kind, Moment, Stage};
+use super::writers::Writers;
 
 /// With the default settings, then with short ones.
-pub(crate) async fn drill(kind: Kind, runs: u32) -> bool {
+pub(super) async fn drill(kind: Kind, runs: u32) -> bool {
     let short = Duration::from_millis(200);
     let with = async |name: &str, interval: Duration, timeout: Duration| {
         println!("\n== SIGSTOP of the active master, {name}, fall 2, {runs} runs");
@@ -34,15 +34,15 @@ async fn freeze(kind: Kind, mut stage: Stage, runs: u32) -> bool {
         let table = stage.table().await;
         let old = stage.active().expect("somebody is active");
         let new = 1 - old;
-        let mut writers = Writers::start(&stage.stack.opts(), &table);
+        let mut writers = Writers::start(&stage.opts(), &table);
         let warm = Instant::now() + Duration::from_secs(1);
         writers.until(|write| write.ended > warm).await;
         stage.transitions();
         let frozen = Moment::now();
-        stage.stack.sandbox.server(old).freeze().await.expect("frozen");
+        stage.sandbox.server(old).freeze().await.expect("frozen");
         writers.until_acknowledged(200, Stage::is_key_of(new)).await;
         let thawed = Instant::now();
-        stage.stack.sandbox.server(old).thaw().expect("thawed");
+        stage.sandbox.server(old).thaw().expect("thawed");
         until_fenced.add(fenced_after(&stage, old, thawed).await);
         // While it is fenced on sight, clients go on.
         writers.until_acknowledged(500, Stage::is_key_of(new)).await;
@@ -54,7 +54,7 @@ async fn freeze(kind: Kind, mut stage: Stage, runs: u32) -> bool {
         });
         println!("  acknowledged by the old master after it thawed: {}", late.count());
         until_writes.add(edges(&writes, frozen, new).1);
-        sum.add(Ledger::draw(&writes, stage.stack.sandbox.server(new), &table).await);
+        sum.add(Ledger::draw(&writes, stage.sandbox.server(new), &table).await);
     }
     head("milliseconds");
     line("SIGSTOP to the first acknowledged write", &until_writes);
@@ -65,13 +65,12 @@ async fn freeze(kind: Kind, mut stage: Stage, runs: u32) -> bool {
 
 /// How long after the thaw the server is read-only.
 async fn fenced_after(stage: &Stage, index: usize, thawed: Instant) -> f64 {
-    let mut connection =
-        stage.stack.sandbox.server(index).root_connection().await.expect("root's login");
+    let mut connection = stage.sandbox.server(index).root_connection().await.expect("root's login");
     loop {
         let read_only: Option<u8> =
             connection.query_first("SELECT @@GLOBAL.read_only").await.expect("an answer");
         if read_only == Some(1) {
-            return crate::stage::ms(thawed.elapsed());
+            return super::stage::ms(thawed.elapsed());
         }
         assert!(thawed.elapsed() < Duration::from_secs(30), "the thawed master is not fenced");
     }

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::*;
 
-use crate::stage::{Kind, Stage, ms};
+use super::stage::{Kind, Stage, ms};
 
 /// How long clients wait before they are told.
 const HOLD: Duration = Duration::from_secs(3);
 
 /// Once.
-pub(crate) async fn drill(kind: Kind) -> bool {
+pub(super) async fn drill(kind: Kind) -> bool {
     println!("\n== both masters killed, hold {}", humantime::format_duration(HOLD));
     let mut stage = Stage::set(kind, |config| config.failover.hold = HOLD).await;
-    let mut client = stage.stack.connect().await;
+    let mut client = stage.connect().await;
     for index in [1, 0] {
-        stage.stack.sandbox.server_mut(index).kill().await.expect("killed");
+        stage.sandbox.server_mut(index).kill().await.expect("killed");
     }
     let (asked, busy) = (Instant::now(), cpu_time());
     let answer = client.query_drop("SELECT 1").await;
@@ -24,7 +24,7 @@ pub(crate) async fn drill(kind: Kind) -> bool {
     let share = (cpu_time() - busy).as_secs_f64() / waited.as_secs_f64();
     println!("processor time meanwhile: {:.1} % of a core (proxy and client)", share * 100.0);
     let started = Instant::now();
-    stage.stack.sandbox.server_mut(0).restart().await.expect("started again");
+    stage.sandbox.server_mut(0).restart().await.expect("started again");
     let up = started.elapsed();
     let served = client.query_drop("CREATE TABLE after_all (a INT)").await;
     println!(

@@ -5,27 +5,27 @@ use std::fmt;
 
 use mysql_async::prelude::*;
 
-use crate::writers::Write;
-use tandem::sandbox::SandboxServer;
+use super::writers::Write;
+use crate::sandbox::SandboxServer;
 
 /// The comparison.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    pub(crate) acknowledged: usize,
+pub(super) struct Ledger {
+    pub(super) acknowledged: usize,
     /// Acknowledged and not there.
-    pub(crate) missing: usize,
+    pub(super) missing: usize,
     /// The same, after the dead master is back and has delivered what was stranded on it.
-    pub(crate) missing_later: usize,
+    pub(super) missing_later: usize,
     /// There more often than once.
-    pub(crate) rows_twice: usize,
+    pub(super) rows_twice: usize,
     /// Handed out more often than once, or to another row than the client was told.
-    pub(crate) keys_twice: usize,
-    pub(crate) errors: BTreeMap<String, usize>,
+    pub(super) keys_twice: usize,
+    pub(super) errors: BTreeMap<String, usize>,
 }
 
 impl Ledger {
     /// Compares what was told with the rows of `table`.
-    pub(crate) async fn draw(writes: &[Write], server: &SandboxServer, table: &str) -> Self {
+    pub(super) async fn draw(writes: &[Write], server: &SandboxServer, table: &str) -> Self {
         let mut connection = server.root_connection().await.expect("root's login");
         let rows: Vec<(u64, u32, u64)> = connection
             .query(format!("SELECT id, writer, number FROM app.{table}"))
@@ -55,7 +55,7 @@ impl Ledger {
     }
 
     /// Adds another one's figures.
-    pub(crate) fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.acknowledged += other.acknowledged;
         self.missing += other.missing;
         self.missing_later += other.missing_later;
@@ -67,7 +67,7 @@ impl Ledger {
     }
 
     /// Whether nothing is there that must not be.
-    pub(crate) fn is_sound(&self, may_miss: bool) -> bool {
+    pub(super) fn is_sound(&self, may_miss: bool) -> bool {
         self.rows_twice == 0
             && self.keys_twice == 0
             && self.missing_later == 0

@@ -10,7 +10,7 @@ use mysql_async::prelude::*;
 use mysql_async::{Conn, Opts};
 use tokio::task::JoinSet;
 
-use crate::support::Stack;
+use super::stage::Stage;
 
 const CLIENTS: u64 = 4;
 /// Each client has accounts of its own, so that no two wait for each other's locks.
@@ -18,7 +18,7 @@ const ACCOUNTS: u64 = 8;
 const BALANCE: i64 = 1000;
 
 /// The clients.
-pub(crate) struct Transfers {
+pub(super) struct Transfers {
     enough: Arc<AtomicBool>,
     tasks: JoinSet<Done>,
 }
@@ -30,15 +30,15 @@ struct Done {
 }
 
 /// What became of it.
-pub(crate) struct Outcome {
+pub(super) struct Outcome {
     done: Done,
     /// What is on all accounts, on each master, and what should be.
     totals: Vec<i64>,
 }
 
 impl Transfers {
-    pub(crate) async fn start(stack: &Stack) -> Self {
-        let mut connection = stack.connect().await;
+    pub(super) async fn start(stage: &Stage) -> Self {
+        let mut connection = stage.connect().await;
         for statement in [
             "CREATE TABLE accounts (id INT PRIMARY KEY, balance BIGINT NOT NULL)".to_owned(),
             format!(
@@ -54,12 +54,12 @@ impl Transfers {
         let enough = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
         for client in 0..CLIENTS {
-            tasks.spawn(transfer(stack.opts(), client, Arc::clone(&enough)));
+            tasks.spawn(transfer(stage.opts(), client, Arc::clone(&enough)));
         }
         Self { enough, tasks }
     }
 
-    pub(crate) async fn stop(mut self, stack: &Stack) -> Outcome {
+    pub(super) async fn stop(mut self, stage: &Stage) -> Outcome {
         self.enough.store(true, Ordering::Relaxed);
         let mut done = Done::default();
         while let Some(one) = self.tasks.join_next().await {
@@ -69,9 +69,9 @@ impl Transfers {
                 *done.errors.entry(error).or_default() += count;
             }
         }
-        stack.sandbox.await_replication().await.expect("both threads run");
+        stage.sandbox.await_replication().await.expect("both threads run");
         let mut totals = Vec::new();
-        for server in stack.sandbox.servers() {
+        for server in stage.sandbox.servers() {
             let mut root = server.root_connection().await.expect("root's login");
             let total = root.query_first("SELECT SUM(balance) FROM app.accounts").await;
             totals.push(total.expect("a sum").expect("a row"));
@@ -113,7 +113,7 @@ async fn once(connection: &mut Conn, from: u64, to: u64) -> mysql_async::Result<
 }
 
 impl Outcome {
-    pub(crate) fn is_sound(&self) -> bool {
+    pub(super) fn is_sound(&self) -> bool {
         let right = i64::try_from(CLIENTS * ACCOUNTS).unwrap_or_default() * BALANCE;
         self.done.errors.is_empty() && self.totals.iter().all(|total| *total == right)
     }

@@ -2,47 +2,48 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::app::App;
+use crate::config::{Config, ReturningMaster};
+use crate::coordinator::JournalRow;
+use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::topology::ServerAddress;
 use mysql_async::prelude::*;
-use tandem::config::{Config, ReturningMaster};
-use tandem::coordinator::JournalRow;
-use tandem::sandbox::SandboxOptions;
+use mysql_async::{Conn, Opts};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-use crate::support::Stack;
 
 /// What kind of pair.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind {
-    pub(crate) semi_sync: bool,
-    pub(crate) durable: bool,
+pub(super) struct Kind {
+    pub(super) semi_sync: bool,
+    pub(super) durable: bool,
 }
 
 /// A moment by both clocks: clients note one, the journal the other.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    pub(crate) at: Instant,
+pub(super) struct Moment {
+    pub(super) at: Instant,
     wall: SystemTime,
 }
 
 impl Moment {
-    pub(crate) fn now() -> Self {
+    pub(super) fn now() -> Self {
         Self { at: Instant::now(), wall: SystemTime::now() }
     }
 
     /// Milliseconds from here to that.
-    pub(crate) fn to_wall(self, other: SystemTime) -> f64 {
+    pub(super) fn to_wall(self, other: SystemTime) -> f64 {
         match other.duration_since(self.wall) {
             Ok(after) => after.as_secs_f64() * 1000.0,
             Err(before) => -before.duration().as_secs_f64() * 1000.0,
         }
     }
 
-    pub(crate) fn to(self, other: Instant) -> f64 {
+    pub(super) fn to(self, other: Instant) -> f64 {
         ms(other.saturating_duration_since(self.at))
     }
 }
 
-pub(crate) fn ms(duration: Duration) -> f64 {
+pub(super) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
@@ -51,28 +52,33 @@ pub(crate) fn ms(duration: Duration) -> f64 {
 const WRITTEN: [&str; 2] = ["--sync_binlog=0", "--innodb_flush_log_at_trx_commit=2"];
 
 /// A pair before which a proxy runs, and how often it was hurt.
-pub(crate) struct Stage {
-    pub(crate) stack: Stack,
+pub(super) struct Stage {
+    pub(super) app: App,
+    pub(super) sandbox: Sandbox,
     journal_seen: u64,
     tables: u32,
 }
 
 impl Stage {
-    pub(crate) async fn set(kind: Kind, set: impl FnOnce(&mut Config)) -> Self {
+    pub(super) async fn set(kind: Kind, set: impl FnOnce(&mut Config)) -> Self {
         let options = SandboxOptions {
             semi_sync: kind.semi_sync,
             arguments: if kind.durable { Vec::new() } else { WRITTEN.map(str::to_owned).to_vec() },
             ..SandboxOptions::default()
         };
-        let stack = Stack::start_with(options, |config| {
-            config.failover.min_interval = Duration::ZERO;
-            config.failover.acknowledge_after = 0;
-            // Nobody is there to release it, and the ledger counts what it brings.
-            config.failover.returning_master = ReturningMaster::Merge;
-            set(config);
-        })
-        .await;
-        let binaries = stack.sandbox.binaries();
+        let sandbox = Sandbox::start(options).await.expect("a pair of servers");
+        let mut config = sandbox.proxy_config();
+        config.failover.min_interval = Duration::ZERO;
+        config.failover.acknowledge_after = 0;
+        // Nobody is there to release it, and the ledger counts what it brings.
+        config.failover.returning_master = ReturningMaster::Merge;
+        set(&mut config);
+        let app = App::start(config).expect("a proxy");
+        let mut routes = app.handles().routes.clone();
+        let active = routes.wait_for(|table| table.active().is_some());
+        let active = tokio::time::timeout(Duration::from_secs(30), active).await;
+        drop(active.expect("somebody becomes active").expect("the proxy runs"));
+        let binaries = sandbox.binaries();
         println!(
             "{:?} {}, {}, {}",
             binaries.flavor(),
@@ -80,37 +86,49 @@ impl Stage {
             if kind.semi_sync { "semi-synchronous" } else { "asynchronous" },
             if kind.durable { "every commit on disk" } else { "commits written, not synced" },
         );
-        Self { stack, journal_seen: 0, tables: 0 }
+        Self { app, sandbox, journal_seen: 0, tables: 0 }
+    }
+
+    /// The application's options for mysql_async, through the proxy.
+    pub(super) fn opts(&self) -> Opts {
+        let Some(ServerAddress::Tcp { port, .. }) = self.app.listening().first() else {
+            panic!("a proxy that listens on TCP")
+        };
+        Opts::from_url(&self.sandbox.url(*port)).expect("a URL")
+    }
+
+    /// A connection of the application's, through the proxy.
+    pub(super) async fn connect(&self) -> Conn {
+        Conn::new(self.opts()).await.expect("a login")
     }
 
     /// The index of the active master.
-    pub(crate) fn active(&self) -> Option<usize> {
-        self.stack.app.handles().routes.borrow().active().map(|active| active.index())
+    pub(super) fn active(&self) -> Option<usize> {
+        self.app.handles().routes.borrow().active().map(|active| active.index())
     }
 
     /// Whether a key is of the class that the master with this index hands out.
-    pub(crate) fn is_key_of(index: usize) -> impl Fn(u64) -> bool + Copy {
+    pub(super) fn is_key_of(index: usize) -> impl Fn(u64) -> bool + Copy {
         move |key| (key % 2 == 1) == (index == 0)
     }
 
     /// A connection to the console.
-    pub(crate) async fn console(&self) -> mysql_async::Conn {
-        let Some(tandem::topology::ServerAddress::Tcp { host, port }) = self.stack.app.console()
-        else {
+    pub(super) async fn console(&self) -> Conn {
+        let Some(ServerAddress::Tcp { host, port }) = self.app.console() else {
             panic!("a console on TCP")
         };
         let opts = mysql_async::OptsBuilder::default()
             .ip_or_hostname(host.clone())
             .tcp_port(*port)
             .user(Some("admin"));
-        mysql_async::Conn::new(opts).await.expect("the console's login")
+        Conn::new(opts).await.expect("the console's login")
     }
 
     /// A table for the next run.
-    pub(crate) async fn table(&mut self) -> String {
+    pub(super) async fn table(&mut self) -> String {
         self.tables += 1;
         let table = format!("run_{}", self.tables);
-        let mut connection = self.stack.connect().await;
+        let mut connection = self.connect().await;
         connection
             .query_drop(format!(
                 "CREATE TABLE {table} (id BIGINT AUTO_INCREMENT PRIMARY KEY, writer INT, number BIGINT)"
@@ -121,15 +139,15 @@ impl Stage {
     }
 
     /// The transitions since the last call.
-    pub(crate) fn transitions(&mut self) -> Vec<JournalRow> {
-        let rows = self.stack.app.handles().journal.rows_after(self.journal_seen);
+    pub(super) fn transitions(&mut self) -> Vec<JournalRow> {
+        let rows = self.app.handles().journal.rows_after(self.journal_seen);
         self.journal_seen = rows.last().map_or(self.journal_seen, |row| row.number);
         rows
     }
 
     /// How many statements were held so far.
-    pub(crate) async fn held(&self) -> u64 {
-        let Some(address) = self.stack.app.http() else { return 0 };
+    pub(super) async fn held(&self) -> u64 {
+        let Some(address) = self.app.http() else { return 0 };
         let mut stream =
             tokio::net::TcpStream::connect(address.to_string()).await.expect("the metrics' port");
         let request = b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
@@ -141,16 +159,16 @@ impl Stage {
     }
 
     /// Starts a master again that was killed or stopped; until it has joined, and both are equal.
-    pub(crate) async fn rejoin(&mut self, index: usize, table: &str) {
-        if self.stack.sandbox.server(index).pid().is_none() {
-            self.stack.sandbox.server_mut(index).restart().await.expect("started again");
+    pub(super) async fn rejoin(&mut self, index: usize, table: &str) {
+        if self.sandbox.server(index).pid().is_none() {
+            self.sandbox.server_mut(index).restart().await.expect("started again");
         }
         self.await_equal(table).await;
     }
 
     /// Until both replicate and have the same rows.
-    pub(crate) async fn await_equal(&self, table: &str) {
-        self.stack.sandbox.await_replication().await.expect("both threads run");
+    pub(super) async fn await_equal(&self, table: &str) {
+        self.sandbox.await_replication().await.expect("both threads run");
         let sum = format!(
             "SELECT CONCAT_WS(' ', COUNT(*), SUM(id), SUM(number), (SELECT MAX(term) FROM tandem.term)) \
              FROM app.{table}"
@@ -159,7 +177,7 @@ impl Stage {
         let equal = async {
             loop {
                 sums.clear();
-                for server in self.stack.sandbox.servers() {
+                for server in self.sandbox.servers() {
                     let mut connection = server.root_connection().await.expect("root's login");
                     sums.push(connection.query_first::<String, _>(&sum).await.expect("a sum"));
                 }
@@ -175,7 +193,7 @@ impl Stage {
 }
 
 /// When the machine went from one phase to another, in milliseconds after `moment`.
-pub(crate) fn when(rows: &[JournalRow], moment: Moment, to: &str) -> Option<f64> {
+pub(super) fn when(rows: &[JournalRow], moment: Moment, to: &str) -> Option<f64> {
     let row = rows.iter().find(|row| row.transition.to == to && moment.to_wall(row.at) >= 0.0)?;
     Some(moment.to_wall(row.at))
 }

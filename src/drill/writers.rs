@@ -10,24 +10,24 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// As many as the issue names.
-pub(crate) const WRITERS: u32 = 16;
+pub(super) const WRITERS: u32 = 16;
 
 /// After a login that failed.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// One INSERT, as its client saw it.
 #[derive(Clone, Debug)]
-pub(crate) struct Write {
-    pub(crate) writer: u32,
-    pub(crate) number: u64,
-    pub(crate) began: Instant,
-    pub(crate) ended: Instant,
+pub(super) struct Write {
+    pub(super) writer: u32,
+    pub(super) number: u64,
+    pub(super) began: Instant,
+    pub(super) ended: Instant,
     /// The key that was handed out, or the error.
-    pub(crate) outcome: Result<u64, String>,
+    pub(super) outcome: Result<u64, String>,
 }
 
 /// The clients.
-pub(crate) struct Writers {
+pub(super) struct Writers {
     told: mpsc::UnboundedReceiver<Write>,
     writes: Vec<Write>,
     enough: Arc<AtomicBool>,
@@ -36,12 +36,12 @@ pub(crate) struct Writers {
 
 impl Writers {
     /// Connects them all and lets them write into `table`, autocommit.
-    pub(crate) fn start(opts: &Opts, table: &str) -> Self {
+    pub(super) fn start(opts: &Opts, table: &str) -> Self {
         Self::start_paced(opts, table, None)
     }
 
     /// The same, at `rate` writes a second of all together.
-    pub(crate) fn start_paced(opts: &Opts, table: &str, rate: Option<u32>) -> Self {
+    pub(super) fn start_paced(opts: &Opts, table: &str, rate: Option<u32>) -> Self {
         let pace = rate.map(|rate| Duration::from_secs(u64::from(WRITERS)) / rate.max(1));
         let (tell, told) = mpsc::unbounded_channel();
         let enough = Arc::new(AtomicBool::new(false));
@@ -60,7 +60,7 @@ impl Writers {
     }
 
     /// Collects until `done` holds of one more write, for half a minute at most.
-    pub(crate) async fn until(&mut self, mut done: impl FnMut(&Write) -> bool) -> bool {
+    pub(super) async fn until(&mut self, mut done: impl FnMut(&Write) -> bool) -> bool {
         let collecting = async {
             while let Some(write) = self.told.recv().await {
                 let last = done(&write);
@@ -75,7 +75,7 @@ impl Writers {
     }
 
     /// Until `count` more were acknowledged whose key fits.
-    pub(crate) async fn until_acknowledged(
+    pub(super) async fn until_acknowledged(
         &mut self,
         count: usize,
         fits: impl Fn(u64) -> bool,
@@ -89,7 +89,7 @@ impl Writers {
     }
 
     /// Lets them finish what they are at.
-    pub(crate) async fn stop(mut self) -> Vec<Write> {
+    pub(super) async fn stop(mut self) -> Vec<Write> {
         self.enough.store(true, Ordering::Relaxed);
         while self.tasks.join_next().await.is_some() {}
         while let Ok(write) = self.told.try_recv() {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::ledger::Ledger;
-use crate::spread::{Spread, head, line};
-use crate::stage::{Kind, Moment, Stage, when};
-use crate::writers::{WRITERS, Write, Writers};
+use super::ledger::Ledger;
+use super::spread::{Spread, head, line};
+use super::stage::{Kind, Moment, Stage, when};
+use super::writers::{WRITERS, Write, Writers};
 
 /// The parts of one gap, in milliseconds.
 struct Gap {
@@ -34,7 +34,7 @@ struct Gaps {
 }
 
 /// Runs it `runs` times, first one master, then the other, and so on.
-pub(crate) async fn drill(kind: Kind, runs: u32) -> bool {
+pub(super) async fn drill(kind: Kind, runs: u32) -> bool {
     println!("\n== kill -9 of the active master, {WRITERS} writing clients, {runs} runs");
     let mut stage = Stage::set(kind, |_| {}).await;
     let mut gaps = Gaps::default();
@@ -78,18 +78,18 @@ async fn once(stage: &mut Stage) -> (Gap, Ledger) {
     let table = stage.table().await;
     let old = stage.active().expect("somebody is active");
     let new = 1 - old;
-    let mut writers = Writers::start(&stage.stack.opts(), &table);
+    let mut writers = Writers::start(&stage.opts(), &table);
     let warm = std::time::Instant::now() + Duration::from_millis(1500);
     writers.until(|write| write.ended > warm).await;
     stage.transitions();
     let killed = Moment::now();
-    stage.stack.sandbox.server_mut(old).kill().await.expect("killed");
+    stage.sandbox.server_mut(old).kill().await.expect("killed");
     writers.until_acknowledged(200, Stage::is_key_of(new)).await;
     let writes = writers.stop().await;
     let rows = stage.transitions();
-    let mut ledger = Ledger::draw(&writes, stage.stack.sandbox.server(new), &table).await;
+    let mut ledger = Ledger::draw(&writes, stage.sandbox.server(new), &table).await;
     stage.rejoin(old, &table).await;
-    let later = Ledger::draw(&writes, stage.stack.sandbox.server(new), &table).await;
+    let later = Ledger::draw(&writes, stage.sandbox.server(new), &table).await;
     ledger.missing_later = later.missing;
     ledger.rows_twice = ledger.rows_twice.max(later.rows_twice);
     let at = |phase| when(&rows, killed, phase).unwrap_or(f64::NAN);
@@ -108,13 +108,13 @@ async fn once(stage: &mut Stage) -> (Gap, Ledger) {
 }
 
 /// The last acknowledgement by the old master and the first one by the new, after `killed`.
-pub(crate) fn edges(writes: &[Write], killed: Moment, new: usize) -> (f64, f64) {
+pub(super) fn edges(writes: &[Write], killed: Moment, new: usize) -> (f64, f64) {
     let is_new = Stage::is_key_of(new);
     let signed = |write: &&Write| {
         if write.ended >= killed.at {
             killed.to(write.ended)
         } else {
-            -crate::stage::ms(killed.at - write.ended)
+            -super::stage::ms(killed.at - write.ended)
         }
     };
     let acknowledged = |by_new: bool| {
