@@ -10,6 +10,7 @@
 //! | 1 | [`wire`] | the MySQL protocol: packets, handshake, where a response ends |
 //! | 1 | [`topology`] | what is known of servers; data only |
 //! | 1 | [`metrics`] | handles, grouped by part |
+//! | 1 | `signals` | what asks a command to end |
 //! | 2 | [`config`] | `proxy.toml` as plain data |
 //! | 2 | [`routing`] | who takes writes, or why nobody does |
 //! | 3 | [`failover`] | the decision: a pure machine |
@@ -21,6 +22,7 @@
 //! | 4 | [`stranded`] | what a returned master has that nobody else received |
 //! | 5 | [`coordinator`] | drives the machine, carries out its orders as SQL |
 //! | 5 | [`listener`] | accepts clients, places them on workers |
+//! | 6 | `checker` | clients that note what they were told, and whether it is true |
 //! | 6 | [`console`] | the admin console: any MySQL client |
 //! | 6 | [`http`] | metrics, health, status and a page for people |
 //! | 6 | [`sandbox`] | real servers in a private directory, for the demo, tests and drills |
@@ -31,6 +33,7 @@
 //! | 8 | [`operator`] | the commands that ask a running proxy |
 
 pub mod app;
+mod checker;
 pub mod cli;
 pub mod config;
 pub mod console;
@@ -48,6 +51,7 @@ pub mod pair;
 pub mod routing;
 pub mod sandbox;
 pub mod session;
+mod signals;
 pub mod stranded;
 pub mod tls;
 pub mod topology;

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 /// The rows. `main` is the binary, which sees the library from outside.
 const LAYERS: &[&[&str]] = &[
-    &["wire", "topology", "metrics"],
+    &["wire", "topology", "metrics", "signals"],
     &["config", "routing"],
     &["failover", "logging", "tls"],
     &["session", "monitor", "pair", "stranded"],
     &["coordinator", "listener"],
-    &["console", "http", "sandbox"],
+    &["checker", "console", "http", "sandbox"],
     &["app", "cli"],
     &["demo", "drill", "operator"],
     &["main"],

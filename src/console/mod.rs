@@ -7,9 +7,11 @@
 //!
 //! `statement.rs` understands what was typed, `answer.rs` finds the answer to a question, `tables.rs`
 //! renders it; all three are pure. Orders, which change something, are `orders.rs`: it hands them to
-//! the coordinator and waits for what they come to. `shim.rs` is the only file that names opensrv.
+//! the coordinator and waits for what they come to. `client.rs` is the other end, for the commands that
+//! ask a running proxy. `shim.rs` is the only file that names opensrv.
 
 mod answer;
+mod client;
 mod orders;
 mod shim;
 mod statement;
@@ -29,6 +31,7 @@ use crate::routing::RoutingTable;
 use crate::session::StandbyLogin;
 use crate::topology::Topology;
 use answer::Picture;
+pub(crate) use client::{AskError, Client, Row};
 
 /// What the answers are made from.
 #[derive(Clone)]

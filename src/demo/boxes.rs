@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use mysql_async::Row as Answer;
 use mysql_async::prelude::Queryable;
 
 use super::DemoError;
 use super::event::{KeysTried, SlaveStatus};
-use super::ledger::{Row, Token};
+use crate::checker::{Row, read_rows};
 use crate::pair::dialect::Columns;
 use crate::sandbox::Sandbox;
+
+/// Where the writers write.
+pub(super) const WRITES: &str = "app.writes";
 
 /// For what must happen; it bounds what has gone wrong and nothing else.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -106,24 +108,19 @@ pub(super) async fn read_tables(sandbox: &Sandbox) -> Result<Tables, DemoError> 
         let mut checksums = [None; 2];
         for (server, checksum) in servers.iter_mut().zip(&mut checksums) {
             let said: Option<(String, Option<u64>)> =
-                server.query_first("CHECKSUM TABLE app.writes").await?;
+                server.query_first(format!("CHECKSUM TABLE {WRITES}")).await?;
             *checksum = said.and_then(|(_, checksum)| checksum);
         }
         let equal = checksums[0].is_some() && checksums[0] == checksums[1];
         if equal || tokio::time::Instant::now() > deadline {
             let [m1, m2] = &mut servers;
-            return Ok(Tables { rows: [rows(m1).await?, rows(m2).await?], checksums });
+            return Ok(Tables {
+                rows: [read_rows(m1, WRITES).await?, read_rows(m2, WRITES).await?],
+                checksums,
+            });
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-}
-
-async fn rows(server: &mut mysql_async::Conn) -> Result<Vec<Row>, DemoError> {
-    let row = |answer: Answer| {
-        let (key, writer, number) = mysql_async::from_row(answer);
-        Row { key, token: Token { writer, number } }
-    };
-    Ok(server.query_map("SELECT id, writer, number FROM app.writes ORDER BY id", row).await?)
 }
 
 /// Waits for something that must happen.

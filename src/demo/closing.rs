@@ -1,10 +1,9 @@
 //! The end of the story: a chart of the moments around the kill, and the table of figures.
 
 use super::findings::{Findings, Pulse};
-use super::ledger::{Cause, Gap};
 use super::line::{Line, Tone};
-use super::verdict::Verdict;
 use super::wording::{grouped, milliseconds, name, seconds};
+use crate::checker::{Cause, Gap, Verdict};
 use Tone::{Bad, Dim, Good, Master, Plain, Strong};
 
 /// From nothing to as much as in no other cell.

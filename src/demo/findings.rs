@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::event::{KeysTried, SlaveStatus};
 use super::idle::IdleAnswer;
-use super::verdict::Verdict;
+use crate::checker::Verdict;
 
 /// What was found out.
 #[derive(Clone, Debug)]
@@ -39,6 +39,13 @@ impl Findings {
     /// Everything that is not as it was promised; empty when all is.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = self.verdict.faults();
+        let needless = self.verdict.needless_errors();
+        if needless > 0 {
+            faults.push(format!("{needless} errors that a crash does not explain"));
+        }
+        if self.verdict.gap.is_none() {
+            faults.push("writing did not go on".to_owned());
+        }
         if !self.keys.right() {
             faults.push("m1 was to hand out 1, 3, 5 and m2 then 6".to_owned());
         }

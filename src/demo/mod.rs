@@ -6,8 +6,8 @@
 //! of both masters. The exit status follows from the comparison.
 //!
 //! - [`scenario`] is what happens; it prints nothing.
-//! - [`writers`] and [`ledger`] note what clients were told; [`boxes`] asks the masters themselves;
-//!   [`verdict`] compares the two. The last is pure, and tested with accounts that do not add up.
+//! - `checker` has the clients, what they were told, and the judgement; [`boxes`] asks the masters
+//!   themselves.
 //! - [`stage`] takes events to whoever shows them, in a thread of its own: [`screen`] for a terminal,
 //!   [`plain`] for everything else. Both have their words from [`wording`].
 //!
@@ -21,36 +21,29 @@ mod closing;
 mod event;
 mod findings;
 mod idle;
-mod ledger;
 mod line;
 mod observer;
 mod plain;
 mod scenario;
 mod screen;
 mod stage;
-mod verdict;
 mod wording;
-mod writers;
 
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
-
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::AppError;
 use crate::cli::DemoOptions;
 use crate::config::Log;
 use crate::logging::{self, LoggingError};
 use crate::sandbox::SandboxError;
+use crate::signals::{INTERRUPTED, Signals};
 use event::Event;
 use stage::{Manner, Stage};
 
 /// The filter for the log.
 const LOG: &str = "TANDEM_LOG";
-
-/// As shells do it: 128 and the number of SIGINT.
-const INTERRUPTED: u8 = 130;
 
 /// Why the story cannot be told to its end. A story with a bad end is none of these.
 #[derive(Debug, thiserror::Error)]
@@ -137,26 +130,4 @@ async fn until_signal(stage: &Stage, stay: bool) -> Result<Option<ExitCode>, Dem
     company.end();
     let right = findings.faults().is_empty();
     Ok(Some(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
-}
-
-/// Every polite way to ask a process to end.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }

@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 
 use super::event::{Beat, Event, MasterState};
 use super::stage::{Stage, Teller};
-use super::writers::Book;
 use crate::app::Handles;
+use crate::checker::Book;
 use crate::topology::ServerId;
 
 /// How often the state is looked at.

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use tokio::sync::mpsc;
 
@@ -14,16 +13,22 @@ use super::boxes::{self, within};
 use super::event::{Event, Stays};
 use super::findings::{Findings, Pulse};
 use super::idle::{IdleAnswer, IdleClient};
-use super::ledger::{Gap, Kill};
 use super::observer::Observer;
 use super::stage::Stage;
-use super::verdict::Verdict;
-use super::writers::{Book, PACE, WRITERS, Writers};
 use super::{DemoError, event};
 use crate::app::App;
+use crate::checker::{Book, Gap, Kill, Load, Verdict, Writers, make_table};
 use crate::config::ReturningMaster;
 use crate::sandbox::{Progress, Sandbox, SandboxOptions};
 use crate::topology::ServerAddress;
+
+/// How many connections write.
+const WRITERS: u16 = 8;
+
+/// From one statement of a writer to its next. As an application does, and not as fast as they can: at
+/// full speed the standby's applier falls behind, and the gap is then the time that it takes to
+/// catch up.
+const PACE: Duration = Duration::from_millis(10);
 
 /// How long the writers write undisturbed: before the kill, after it, and when both are back.
 const STEADY: Duration = Duration::from_secs(2);
@@ -52,7 +57,8 @@ pub(super) async fn play(stage: &Stage) -> Result<(Findings, Company), DemoError
 
     let opts = company.opts()?;
     let idle = connect_clients(stage, &company, &opts).await?;
-    let writers = Writers::start(&opts, &book);
+    let load = Load { writers: WRITERS, pace: Some(PACE), table: boxes::WRITES.to_owned() };
+    let writers = Writers::start(&opts, &load, &book);
     stage.tell(Event::Writing { writers: WRITERS, pace: PACE });
     let survived = crash(stage, &mut company, &book, idle).await?;
     bring_back(stage, &mut company, &book, survived.kill).await?;
@@ -69,7 +75,7 @@ pub(super) async fn play(stage: &Stage) -> Result<(Findings, Company), DemoError
     let ledger = book.ledger().clone();
     let findings = Findings {
         killed: survived.kill.master,
-        verdict: Verdict::of(&ledger, survived.kill, &tables.rows),
+        verdict: Verdict::of(&ledger, Some(survived.kill), &tables.rows),
         held: company.app.handles().metrics.session.held.get(),
         keys,
         idle: survived.idle,
@@ -181,12 +187,7 @@ async fn connect_clients(
     })
     .await?;
     let mut maker = Conn::new(opts.clone()).await?;
-    maker
-        .query_drop(
-            "CREATE TABLE writes (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
-             writer SMALLINT UNSIGNED NOT NULL, number INT UNSIGNED NOT NULL)",
-        )
-        .await?;
+    make_table(&mut maker, boxes::WRITES).await?;
     maker.disconnect().await?;
     let idle = IdleClient::connect(opts.clone()).await?;
     stage.tell(Event::IdleConnected);

@@ -3,8 +3,8 @@
 //! A group begins when something befalls the active master, or after a pause; the time of each event is
 //! told from the first of its group.
 
-use super::console::Row;
 use super::layout::{Paint, Tone, aligned, cell};
+use crate::console::Row;
 
 /// A pause that ends a group, in milliseconds.
 const PAUSE: f64 = 10_000.0;

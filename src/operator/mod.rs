@@ -5,10 +5,9 @@
 //! as the proxy itself; of that they read the section `[admin]` only, for whoever may ask a proxy need
 //! not be able to read the passwords of its masters.
 //!
-//! `console.rs` asks; `status.rs` and `events.rs` are pure and make text of rows; `layout.rs` aligns and
+//! `console::Client` asks; `status.rs` and `events.rs` are pure and make text of rows; `layout.rs` aligns and
 //! colours. What a command came to is its exit status, so that scripts need not read the words.
 
-mod console;
 mod events;
 mod layout;
 mod status;
@@ -20,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::cli::Errand;
 use crate::config::Admin;
-use console::{AskError, Console};
+use crate::console::{AskError, Client};
 use events::Timeline;
 use layout::Paint;
 use status::Status;
@@ -90,7 +89,7 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 async fn status(admin: &Admin) -> Result<ExitCode, Failure> {
-    let mut console = Console::connect(admin).await?;
+    let mut console = Client::connect(admin).await?;
     let status = Status {
         stats: console.ask("SHOW STATS").await?,
         masters: console.ask("SHOW MASTERS").await?,
@@ -103,7 +102,7 @@ async fn status(admin: &Admin) -> Result<ExitCode, Failure> {
 }
 
 async fn order(verb: &str, to: &str, force: bool, admin: &Admin) -> Result<ExitCode, Failure> {
-    let mut console = Console::connect(admin).await?;
+    let mut console = Client::connect(admin).await?;
     let force = if force { " FORCE" } else { "" };
     let answer = console.ask(&format!("{verb} TO `{to}`{force}")).await?;
     for row in answer {
@@ -113,7 +112,7 @@ async fn order(verb: &str, to: &str, force: bool, admin: &Admin) -> Result<ExitC
 }
 
 async fn events(admin: &Admin, follow: bool, count: usize) -> Result<ExitCode, Failure> {
-    let mut console = Console::connect(admin).await?;
+    let mut console = Client::connect(admin).await?;
     let mut timeline = Timeline::new(paint());
     let rows = console.ask(&format!("SHOW EVENTS LIMIT {count}")).await?;
     print(&timeline.lines(&rows))?;
@@ -125,7 +124,7 @@ async fn events(admin: &Admin, follow: bool, count: usize) -> Result<ExitCode, F
 
 /// Prints what happens, until nobody reads it any more.
 async fn go_on(
-    mut console: Console,
+    mut console: Client,
     mut timeline: Timeline,
     admin: &Admin,
 ) -> Result<Infallible, Failure> {
@@ -146,16 +145,16 @@ async fn go_on(
     }
 }
 
-async fn reconnect(admin: &Admin) -> Console {
+async fn reconnect(admin: &Admin) -> Client {
     loop {
-        match Console::connect(admin).await {
+        match Client::connect(admin).await {
             Ok(console) => return console,
             Err(_) => tokio::time::sleep(RETRY).await,
         }
     }
 }
 
-async fn last_number(console: &mut Console) -> Result<u64, AskError> {
+async fn last_number(console: &mut Client) -> Result<u64, AskError> {
     let rows = console.ask("SHOW EVENTS LIMIT 1").await?;
     Ok(rows.first().and_then(|row| row.text("Number").parse().ok()).unwrap_or_default())
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::console::Row;
 use super::layout::{Cell, Paint, Tone, aligned, cell};
+use crate::console::Row;
 
 /// The console's answers.
 #[derive(Debug, Default)]

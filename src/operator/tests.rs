@@ -6,10 +6,9 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::console::Row;
 use super::*;
 use crate::config::Secret;
-use crate::console::{self as proxy, SessionList, SessionRow};
+use crate::console::{self as proxy, Row, SessionList, SessionRow};
 use crate::coordinator::{Asked, Journal};
 use crate::failover::{self, Answer, Transition};
 use crate::metrics::Metrics;

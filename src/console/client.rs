@@ -1,4 +1,4 @@
-//! A connection to a running proxy's console.
+//! A connection to a running proxy's console, for the commands that ask one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ const MAX_PACKET: usize = 64 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub(crate) enum AskError {
     /// `admin.console = "off"`
     #[error(
         "the console is switched off (admin.console = \"off\"), so that nobody can ask the proxy; \
@@ -72,21 +72,22 @@ pub(super) enum AskError {
 
 /// One row of an answer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Row(HashMap<String, Option<String>>);
+pub(crate) struct Row(HashMap<String, Option<String>>);
 
 impl Row {
     /// The value in this column; `None` for NULL.
-    pub(super) fn value(&self, column: &str) -> Option<&str> {
+    pub(crate) fn value(&self, column: &str) -> Option<&str> {
         self.0.get(column)?.as_deref()
     }
 
     /// The value in this column; empty for NULL.
-    pub(super) fn text(&self, column: &str) -> &str {
+    pub(crate) fn text(&self, column: &str) -> &str {
         self.value(column).unwrap_or_default()
     }
 
+    /// A row with these fields.
     #[cfg(test)]
-    pub(super) fn of(fields: &[(&str, Option<&str>)]) -> Self {
+    pub(crate) fn of(fields: &[(&str, Option<&str>)]) -> Self {
         let field =
             |(name, value): &(&str, Option<&str>)| ((*name).to_owned(), value.map(str::to_owned));
         Self(fields.iter().map(field).collect())
@@ -95,14 +96,14 @@ impl Row {
 
 /// A console that lets us in.
 #[derive(Debug)]
-pub(super) struct Console {
+pub(crate) struct Client {
     connection: Conn,
     address: ServerAddress,
 }
 
-impl Console {
+impl Client {
     /// Logs in.
-    pub(super) async fn connect(admin: &Admin) -> Result<Self, AskError> {
+    pub(crate) async fn connect(admin: &Admin) -> Result<Self, AskError> {
         let address = reachable(admin.console.as_ref().ok_or(AskError::Off)?);
         let unreachable = |reason| AskError::Unreachable { address: address.clone(), reason };
         match tokio::time::timeout(CONNECT, Conn::new(options(&address, admin))).await {
@@ -120,12 +121,12 @@ impl Console {
     }
 
     /// Where it is.
-    pub(super) fn address(&self) -> &ServerAddress {
+    pub(crate) fn address(&self) -> &ServerAddress {
         &self.address
     }
 
     /// The answer to `statement`.
-    pub(super) async fn ask(&mut self, statement: &str) -> Result<Vec<Row>, AskError> {
+    pub(crate) async fn ask(&mut self, statement: &str) -> Result<Vec<Row>, AskError> {
         let rows: Vec<mysql_async::Row> =
             self.connection.query(statement).await.map_err(|error| match error {
                 mysql_async::Error::Server(error) => AskError::Refused { words: error.message },
