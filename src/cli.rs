@@ -73,34 +73,57 @@ pub struct DemoOptions {
     pub plain: bool,
 }
 
-/// What a drill does.
+/// What a drill does, to which pair, under which load.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-#[group(id = "drills", required = true, multiple = true, args = ["crash", "freeze", "stop", "both_down", "switchover"])]
+#[group(id = "drills", required = true, multiple = true,
+    args = ["switchover", "crash", "freeze", "stop", "both_down"])]
 pub struct DrillOptions {
     /// Switch over N times
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub switchover: Option<u32>,
-    /// kill -9 of the active master, N times
-    #[arg(long, value_name = "N")]
+    /// Kill the active master (kill -9) N times
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub crash: Option<u32>,
-    /// SIGSTOP of the active master, N times, with the default settings and with short ones
-    #[arg(long, value_name = "N")]
+    /// Freeze the active master (SIGSTOP) N times, then N times with short probe intervals
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub freeze: Option<u32>,
-    /// A clean shutdown of the active master, N times
-    #[arg(long, value_name = "N")]
+    /// Shut the active master down N times
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub stop: Option<u32>,
     /// Kill both masters, then start one again
     #[arg(long)]
     pub both_down: bool,
-    /// Writes a second of all clients together [default: as fast as they can]
-    #[arg(long, value_name = "WRITES")]
+    /// Writes a second, of all writers together [default: as fast as they can; a real pair: 100]
+    #[arg(long, value_name = "WRITES", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
+    /// How many clients write
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub writers: u16,
     /// Replicate asynchronously, not semi-synchronously
     #[arg(long = "async")]
     pub asynchronous: bool,
-    /// Have every commit on the disk before it is acknowledged
+    /// Have every commit on disk before it is acknowledged
     #[arg(long)]
     pub durable: bool,
+    /// The server to start: a program, or a directory with one [default: TANDEM_SERVER, or the installed one]
+    #[arg(long, value_name = "PATH")]
+    pub server: Option<PathBuf>,
+    /// Print JSON: an object for each run, and one with the distributions
+    #[arg(long)]
+    pub json: bool,
+    /// Switch over a pair that is in use, by its running proxy; says what it would do
+    #[arg(long, requires = "switchover", conflicts_with_all =
+        ["crash", "freeze", "stop", "both_down", "asynchronous", "durable", "server"])]
+    pub real_pair: bool,
+    /// With --real-pair: do it
+    #[arg(long, requires = "real_pair")]
+    pub really: bool,
+    /// With --real-pair: how the writers log in to the proxy [default: TANDEM_DRILL_DSN]
+    #[arg(long, value_name = "URL", requires = "real_pair")]
+    pub dsn: Option<String>,
+    /// With --real-pair: the proxy's configuration file, for its console [default: proxy.toml]
+    #[arg(short = 'c', long = "config", value_name = "FILE", requires = "real_pair")]
+    pub config: Option<PathBuf>,
 }
 
 // Lines are broken here: clap wraps long texts only with another dependency.
@@ -127,6 +150,7 @@ Exit status:
 
 Examples:
   tandem demo                     see a failover, without any set-up
+  tandem drill --switchover 100   measure the pause of a switchover on this machine
   tandem config -c proxy.toml     check a file, and see what is in effect
   tandem -c /etc/tandem/proxy.toml
   tandem status                   who is active, and how the pair is
@@ -166,7 +190,13 @@ enum Word {
     /// no key was handed out twice.
     #[command(verbatim_doc_comment)]
     Demo(DemoOptions),
-    /// Hurt real servers under load, again and again, and measure what clients notice
+    /// Switch over or hurt real servers under load, and print what clients noticed
+    ///
+    /// Starts two servers and a proxy as the demo does, has clients write rows and move money through
+    /// it, and does what is asked for, N times. Prints times and counts as distributions: held, retried,
+    /// failed, unknown, lost, duplicated. Exit status 0: all is as it must be. 1: it is not (a row lost or
+    /// twice, money made or lost, an error at a client in a switchover). 2: there is no verdict.
+    #[command(verbatim_doc_comment)]
     Drill(DrillOptions),
     /// Print the effective configuration and what set each value, secrets masked
     ///
@@ -275,6 +305,7 @@ mod tests {
     fn a_line_becomes_a_command() {
         let file = || Some(PathBuf::from("p.toml"));
         let demo = DemoOptions { stay: true, plain: false };
+        let drill = || DrillOptions { writers: 16, ..DrillOptions::default() };
         let ask = |errand| Command::Ask { config: None, errand };
         for (line, command) in [
             ("tandem", Command::Run { config: None }),
@@ -284,6 +315,32 @@ mod tests {
             ("tandem config -c p.toml", Command::Config { config: file() }),
             ("tandem demo --stay", Command::Demo(demo)),
             ("tandem demo", Command::Demo(DemoOptions::default())),
+            (
+                "tandem drill --switchover 100",
+                Command::Drill(DrillOptions { switchover: Some(100), ..drill() }),
+            ),
+            (
+                "tandem drill --crash 5 --freeze 2 --both-down --rate 800 --async --json",
+                Command::Drill(DrillOptions {
+                    crash: Some(5),
+                    freeze: Some(2),
+                    both_down: true,
+                    rate: Some(800),
+                    asynchronous: true,
+                    json: true,
+                    ..drill()
+                }),
+            ),
+            (
+                "tandem drill --switchover 9 --real-pair --really -c p.toml",
+                Command::Drill(DrillOptions {
+                    switchover: Some(9),
+                    real_pair: true,
+                    really: true,
+                    config: file(),
+                    ..drill()
+                }),
+            ),
             ("tandem status", Command::Ask { config: None, errand: Errand::Status }),
             ("tandem status -c p.toml", Command::Ask { config: file(), errand: Errand::Status }),
             ("tandem switchover m2", ask(Errand::Switchover { to: "m2".into(), force: false })),
@@ -300,6 +357,16 @@ mod tests {
     fn what_is_not_there_is_refused() {
         for line in [
             "tandem setup",
+            "tandem drill",
+            "tandem drill --switchover 0",
+            "tandem drill --switchover 1 --writers 0",
+            "tandem drill --rate 100",
+            // A pair that is in use is not hurt.
+            "tandem drill --real-pair",
+            "tandem drill --crash 1 --real-pair --really",
+            "tandem drill --switchover 1 --stop 1 --real-pair --really",
+            "tandem drill --switchover 1 --really",
+            "tandem drill --switchover 1 -c p.toml",
             "tandem switchover",
             "tandem switchover m2 m1",
             "tandem events -n many",

@@ -22,6 +22,21 @@ pub enum LoggingError {
     StartedAlready,
 }
 
+/// The variable that has a filter for commands that log only if they are asked to.
+pub const VARIABLE: &str = "TANDEM_LOG";
+
+/// Starts logging if [`VARIABLE`] has a filter; says whether.
+///
+/// # Errors
+/// As for [`init`].
+pub fn init_if_asked() -> Result<bool, LoggingError> {
+    let Some(level) = std::env::var(VARIABLE).ok().filter(|level| !level.is_empty()) else {
+        return Ok(false);
+    };
+    init(&Log { level, ..Log::default() })?;
+    Ok(true)
+}
+
 /// Starts logging, once in a process.
 ///
 /// # Errors

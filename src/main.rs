@@ -33,7 +33,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", config::render(&config));
         }
         Command::Demo(options) => return Ok(demo::run(options)?),
-        Command::Drill(options) => return Ok(drill::run(&options)?),
+        Command::Drill(options) => return Ok(drill::run(&options)),
         Command::Ask { config, errand } => {
             let file = config.as_deref().map(Path::new);
             return Ok(match config::load_admin(file, std::env::vars_os()) {

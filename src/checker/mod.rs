@@ -12,6 +12,8 @@ mod ledger;
 mod verdict;
 mod writers;
 
-pub(crate) use ledger::{Cause, Gap, Kill, Row};
+#[cfg(test)]
+pub(crate) use ledger::{Acknowledged, Failed};
+pub(crate) use ledger::{Cause, Gap, Kill, Ledger, Row, Token};
 pub(crate) use verdict::Verdict;
 pub(crate) use writers::{Book, Load, Writers, make_table, read_rows};

@@ -35,15 +35,11 @@ use std::time::Duration;
 
 use crate::app::AppError;
 use crate::cli::DemoOptions;
-use crate::config::Log;
 use crate::logging::{self, LoggingError};
 use crate::sandbox::SandboxError;
 use crate::signals::{INTERRUPTED, Signals};
 use event::Event;
 use stage::{Manner, Stage};
-
-/// The filter for the log.
-const LOG: &str = "TANDEM_LOG";
 
 /// Why the story cannot be told to its end. A story with a bad end is none of these.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +51,7 @@ pub enum DemoError {
     #[error("the proxy: {0}")]
     App(#[from] AppError),
     /// The log does not start.
-    #[error("{LOG}: {0}")]
+    #[error("{variable}: {0}", variable = logging::VARIABLE)]
     Logging(#[from] LoggingError),
     /// A statement of the demo itself failed.
     #[error("a statement failed: {0}")]
@@ -87,7 +83,7 @@ pub enum DemoError {
 /// # Errors
 /// When the story cannot be told to its end.
 pub fn run(options: DemoOptions) -> Result<ExitCode, DemoError> {
-    let logs = start_log()?;
+    let logs = logging::init_if_asked()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stage = Stage::open(Manner::choose(options.plain, logs))?;
     let ended = runtime.block_on(until_signal(&stage, options.stay));
@@ -99,14 +95,6 @@ pub fn run(options: DemoOptions) -> Result<ExitCode, DemoError> {
         None => shown.map(|()| ExitCode::FAILURE).or(Ok(ExitCode::FAILURE)),
         Some(status) => shown.map(|()| status).map_err(DemoError::from),
     }
-}
-
-fn start_log() -> Result<bool, DemoError> {
-    let Some(level) = std::env::var(LOG).ok().filter(|level| !level.is_empty()) else {
-        return Ok(false);
-    };
-    logging::init(&Log { level, ..Log::default() })?;
-    Ok(true)
 }
 
 /// The story, or as much of it as there is time for; `None` when nobody watches any more.

@@ -2,76 +2,119 @@
 
 use std::time::{Duration, Instant};
 
-use mysql_async::prelude::*;
+use mysql_async::prelude::Queryable as _;
 
-use super::kill::edges;
-use super::ledger::Ledger;
-use super::spread::{Spread, head, line};
+use super::kill::until_acknowledged;
+use super::output::Output;
+use super::report::{Counts, Measure, Report, Run};
 use super::stage::{Kind, Moment, Stage};
-use super::writers::Writers;
+use super::transfers::Transferred;
+use super::{DrillError, ms, within};
+use crate::checker::{Gap, Kill};
+
+/// How long clients write before it.
+const WARM: Duration = Duration::from_secs(1);
+
+/// So many rows of the new master, at most, before the old one goes on, and after that.
+const ENOUGH: [u64; 2] = [200, 500];
+
+const GAP: Measure = Measure { key: "gap", name: "gap: SIGSTOP to first acknowledged" };
+const FENCED: Measure = Measure { key: "fenced", name: "SIGCONT to read_only" };
 
 /// With the default settings, then with short ones.
-pub(super) async fn drill(kind: Kind, runs: u32) -> bool {
-    let short = Duration::from_millis(200);
-    let with = async |name: &str, interval: Duration, timeout: Duration| {
-        println!("\n== SIGSTOP of the active master, {name}, fall 2, {runs} runs");
-        let stage = Stage::set(kind, |config| {
-            config.monitor.interval = interval;
-            config.monitor.timeout = timeout;
-        });
-        freeze(kind, stage.await, runs).await
+pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bool, DrillError> {
+    let (second, half, short) =
+        (Duration::from_secs(1), Duration::from_millis(500), Duration::from_millis(200));
+    let defaults = freeze(kind, runs, (second, half), "default settings", out).await?;
+    let short = freeze(kind, runs, (short, short), "short settings", out).await?;
+    Ok(defaults && short)
+}
+
+async fn freeze(
+    kind: &Kind,
+    runs: u32,
+    (interval, timeout): (Duration, Duration),
+    name: &str,
+    out: &mut Output,
+) -> Result<bool, DrillError> {
+    let kind = kind.with_slow_transfers();
+    let mut stage = Stage::set(&kind, out, |config| {
+        config.monitor.interval = interval;
+        config.monitor.timeout = timeout;
+    })
+    .await?;
+    let (interval, timeout) =
+        (humantime::format_duration(interval), humantime::format_duration(timeout));
+    let setting = vec![
+        format!("SIGSTOP of the active master, {runs} times"),
+        format!("{name}: interval {interval}, timeout {timeout}, fall 2"),
+        stage.text(&kind),
+        kind.load.text(),
+    ];
+    let mut report = Report::new("freeze", &[GAP, FENCED], setting);
+    out.begin(&report)?;
+    let mut transferred = Transferred::default();
+    for number in 1..=runs {
+        let (run, done) = once(&mut stage, &kind, &mut report).await?;
+        transferred.add(&done);
+        out.run(&format!(
+            "{number:>4}/{runs}: gap {:.0} ms; read_only {:.1} ms after SIGCONT; held {}, unknown {}, lost {}",
+            run.value(GAP), run.value(FENCED), run.counts.held, run.counts.unknown, run.counts.lost
+        ))?;
+        out.figures(&report, &run)?;
+        report.add(&run);
+    }
+    report.remarks.push(transferred.to_string());
+    out.end(&report)?;
+    Ok(report.is_sound())
+}
+
+async fn once(
+    stage: &mut Stage,
+    kind: &Kind,
+    report: &mut Report,
+) -> Result<(Run, Transferred), DrillError> {
+    let traffic = stage.traffic(&kind.load).await?;
+    let old = stage.active()?;
+    tokio::time::sleep(WARM).await;
+    let before = stage.proxy.counters().await?;
+    let frozen = Moment::now(&traffic.book);
+    stage.sandbox.server(old).freeze().await?;
+    until_acknowledged(&traffic, 1 - old, kind.load.a_second_or(ENOUGH[0])).await?;
+    stage.check_total(1 - old, &traffic.tables, report).await?;
+    let thawed = Instant::now();
+    stage.sandbox.server(old).thaw()?;
+    let fenced = fenced_after(stage, old, thawed).await?;
+    // While it is fenced on sight, clients go on.
+    until_acknowledged(&traffic, 1 - old, kind.load.a_second_or(ENOUGH[1])).await?;
+    let told = traffic.stop().await;
+    let after = stage.proxy.counters().await?;
+    // The two have each other's rows again, and the thawed one those that nobody received.
+    stage.await_equal(&told.tables).await?;
+    let kill = Kill { master: old, at: frozen.at };
+    let verdict = stage.judge(&told, kill, kind, report).await?;
+    let counts = Counts {
+        held: after.held - before.held,
+        retried: after.retried - before.retried,
+        ..Counts::of(&verdict)
     };
-    let defaults =
-        with("interval 1s, timeout 500ms", Duration::from_secs(1), Duration::from_millis(500))
-            .await;
-    with("interval 200ms, timeout 200ms", short, short).await && defaults
+    let mut run = Run { counts, ..Run::default() };
+    let first = verdict.gap.map_or(f64::NAN, |Gap { first, .. }| frozen.to(first));
+    run.time(GAP, first);
+    run.time(FENCED, fenced);
+    Ok((run, told.transferred))
 }
 
-async fn freeze(kind: Kind, mut stage: Stage, runs: u32) -> bool {
-    let (mut until_writes, mut until_fenced) = (Spread::default(), Spread::default());
-    let mut sum = Ledger::default();
-    for _ in 0..runs {
-        let table = stage.table().await;
-        let old = stage.active().expect("somebody is active");
-        let new = 1 - old;
-        let mut writers = Writers::start(&stage.opts(), &table);
-        let warm = Instant::now() + Duration::from_secs(1);
-        writers.until(|write| write.ended > warm).await;
-        stage.transitions();
-        let frozen = Moment::now();
-        stage.sandbox.server(old).freeze().await.expect("frozen");
-        writers.until_acknowledged(200, Stage::is_key_of(new)).await;
-        let thawed = Instant::now();
-        stage.sandbox.server(old).thaw().expect("thawed");
-        until_fenced.add(fenced_after(&stage, old, thawed).await);
-        // While it is fenced on sight, clients go on.
-        writers.until_acknowledged(500, Stage::is_key_of(new)).await;
-        let writes = writers.stop().await;
-        stage.await_equal(&table).await;
-        let late = writes.iter().filter(|write| {
-            write.began > thawed
-                && write.outcome.as_ref().is_ok_and(|key| !Stage::is_key_of(new)(*key))
-        });
-        println!("  acknowledged by the old master after it thawed: {}", late.count());
-        until_writes.add(edges(&writes, frozen, new).1);
-        sum.add(Ledger::draw(&writes, stage.sandbox.server(new), &table).await);
-    }
-    head("milliseconds");
-    line("SIGSTOP to the first acknowledged write", &until_writes);
-    line("SIGCONT to read_only", &until_fenced);
-    println!("\n{sum}");
-    sum.is_sound(!kind.semi_sync)
-}
-
-/// How long after the thaw the server is read-only.
-async fn fenced_after(stage: &Stage, index: usize, thawed: Instant) -> f64 {
-    let mut connection = stage.sandbox.server(index).root_connection().await.expect("root's login");
-    loop {
-        let read_only: Option<u8> =
-            connection.query_first("SELECT @@GLOBAL.read_only").await.expect("an answer");
-        if read_only == Some(1) {
-            return super::stage::ms(thawed.elapsed());
+/// How long after the thaw the server is read-only, in milliseconds.
+async fn fenced_after(stage: &Stage, index: usize, thawed: Instant) -> Result<f64, DrillError> {
+    within("read_only on the thawed master", async {
+        let mut root = stage.sandbox.server(index).root_connection().await?;
+        loop {
+            let read_only: Option<u8> = root.query_first("SELECT @@GLOBAL.read_only").await?;
+            if read_only == Some(1) {
+                return Ok(ms(thawed.elapsed()));
+            }
         }
-        assert!(thawed.elapsed() < Duration::from_secs(30), "the thawed master is not fenced");
-    }
+    })
+    .await
 }

@@ -2,150 +2,116 @@
 
 use std::time::Duration;
 
-use super::ledger::Ledger;
-use super::spread::{Spread, head, line};
+use super::load::{Told, Traffic};
+use super::output::Output;
+use super::report::{Counts, Measure, Report, Run};
 use super::stage::{Kind, Moment, Stage, when};
-use super::writers::{WRITERS, Write, Writers};
+use super::transfers::Transferred;
+use super::{DrillError, ms, within};
+use crate::checker::{Gap, Kill};
+use crate::coordinator::JournalRow;
 
-/// The parts of one gap, in milliseconds.
-struct Gap {
-    whole: f64,
-    /// Kill to "held".
-    noticing: f64,
-    /// The candidate executes what it received; the fence is tried beside it.
-    catch_up: f64,
-    /// Stopping the receiver, and a last drain.
-    sealing: f64,
-    /// The term and `read_only=0`.
-    promoting: f64,
-    /// Published to the first acknowledgement.
-    resuming: f64,
-}
+/// How long clients write before it.
+const WARM: Duration = Duration::from_millis(1500);
 
-#[derive(Default)]
-struct Gaps {
-    whole: Spread,
-    noticing: Spread,
-    catch_up: Spread,
-    sealing: Spread,
-    promoting: Spread,
-    resuming: Spread,
-    rest: Spread,
-}
+/// So many rows of the new master, at most, before a run ends.
+const ENOUGH: u64 = 200;
+
+pub(super) const GAP: Measure =
+    Measure { key: "gap", name: "gap: last acknowledged to first after" };
+const REST: Measure = Measure { key: "gap_without_catch_up", name: "gap without the catch-up" };
+const NOTICING: Measure = Measure { key: "noticing", name: "  noticing: kill to held" };
+const CATCHING_UP: Measure = Measure { key: "catching_up", name: "  catching up" };
+const SEALING: Measure = Measure { key: "sealing", name: "  sealing: receiver stopped, drained" };
+const PROMOTING: Measure = Measure { key: "promoting", name: "  promoting: term, read_only=0" };
+const RESUMING: Measure = Measure { key: "resuming", name: "  resuming: to first acknowledged" };
 
 /// Runs it `runs` times, first one master, then the other, and so on.
-pub(super) async fn drill(kind: Kind, runs: u32) -> bool {
-    println!("\n== kill -9 of the active master, {WRITERS} writing clients, {runs} runs");
-    let mut stage = Stage::set(kind, |_| {}).await;
-    let mut gaps = Gaps::default();
-    let mut sum = Ledger::default();
-    let held_before = stage.held().await;
-    println!(
-        "{:>4}{:>9}{:>10}{:>10}{:>9}{:>10}{:>10}{:>8}{:>9}",
-        "run",
-        "gap",
-        "noticing",
-        "catch up",
-        "sealing",
-        "promoting",
-        "resuming",
-        "acked",
-        "missing"
-    );
-    for run in 1..=runs {
-        let (gap, ledger) = once(&mut stage).await;
-        println!(
-            "{run:>4}{:>9.1}{:>10.1}{:>10.1}{:>9.1}{:>10.1}{:>10.1}{:>8}{:>9}",
-            gap.whole,
-            gap.noticing,
-            gap.catch_up,
-            gap.sealing,
-            gap.promoting,
-            gap.resuming,
-            ledger.acknowledged,
-            ledger.missing
-        );
-        gaps.add(&gap);
-        sum.add(ledger);
+pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bool, DrillError> {
+    const MEASURES: &[Measure] = &[GAP, REST, NOTICING, CATCHING_UP, SEALING, PROMOTING, RESUMING];
+    let kind = kind.with_slow_transfers();
+    let mut stage = Stage::set(&kind, out, |_| {}).await?;
+    let setting = vec![
+        format!("kill -9 of the active master, {runs} times"),
+        stage.text(&kind),
+        kind.load.text(),
+    ];
+    let mut report = Report::new("crash", MEASURES, setting);
+    out.begin(&report)?;
+    let mut transferred = Transferred::default();
+    for number in 1..=runs {
+        let (run, told) = once(&mut stage, &kind, &mut report).await?;
+        transferred.add(&told.transferred);
+        out.run(&format!(
+            "{number:>4}/{runs}: gap {:.1} ms, {:.1} without the catch-up; held {}, unknown {}, lost {}",
+            run.value(GAP), run.value(REST), run.counts.held, run.counts.unknown, run.counts.lost
+        ))?;
+        out.figures(&report, &run)?;
+        report.add(&run);
     }
-    gaps.print();
-    let held = stage.held().await - held_before;
-    println!("\n{sum}; statements held {held}");
-    sum.is_sound(!kind.semi_sync)
+    report.remarks.push(transferred.to_string());
+    out.end(&report)?;
+    Ok(report.is_sound())
 }
 
-async fn once(stage: &mut Stage) -> (Gap, Ledger) {
-    let table = stage.table().await;
-    let old = stage.active().expect("somebody is active");
-    let new = 1 - old;
-    let mut writers = Writers::start(&stage.opts(), &table);
-    let warm = std::time::Instant::now() + Duration::from_millis(1500);
-    writers.until(|write| write.ended > warm).await;
+async fn once(
+    stage: &mut Stage,
+    kind: &Kind,
+    report: &mut Report,
+) -> Result<(Run, Told), DrillError> {
+    let traffic = stage.traffic(&kind.load).await?;
+    let old = stage.active()?;
+    tokio::time::sleep(WARM).await;
     stage.transitions();
-    let killed = Moment::now();
-    stage.sandbox.server_mut(old).kill().await.expect("killed");
-    writers.until_acknowledged(200, Stage::is_key_of(new)).await;
-    let writes = writers.stop().await;
+    let before = stage.proxy.counters().await?;
+    let killed = Moment::now(&traffic.book);
+    stage.sandbox.server_mut(old).kill().await?;
+    until_acknowledged(&traffic, 1 - old, kind.load.a_second_or(ENOUGH)).await?;
+    let told = traffic.stop().await;
+    let after = stage.proxy.counters().await?;
     let rows = stage.transitions();
-    let mut ledger = Ledger::draw(&writes, stage.sandbox.server(new), &table).await;
-    stage.rejoin(old, &table).await;
-    let later = Ledger::draw(&writes, stage.sandbox.server(new), &table).await;
-    ledger.missing_later = later.missing;
-    ledger.rows_twice = ledger.rows_twice.max(later.rows_twice);
-    let at = |phase| when(&rows, killed, phase).unwrap_or(f64::NAN);
-    let (last, first) = edges(&writes, killed, new);
+    stage.check_total(1 - old, &told.tables, report).await?;
+    let kill = Kill { master: old, at: killed.at };
+    let verdict = stage.judge(&told, kill, kind, report).await?;
+    let counts = Counts {
+        held: after.held - before.held,
+        retried: after.retried - before.retried,
+        ..Counts::of(&verdict)
+    };
+    let mut run = Run { counts, ..Run::default() };
+    if let Some(gap) = verdict.gap {
+        note_gap(&mut run, gap, killed, &rows);
+    }
+    Ok((run, told))
+}
+
+/// Waits for `count` more rows of this master.
+pub(super) async fn until_acknowledged(
+    traffic: &Traffic,
+    master: usize,
+    count: u64,
+) -> Result<(), DrillError> {
+    let mut counts = traffic.book.counts();
+    let enough = counts.borrow()[master] + count;
+    within("writes on the new master", async {
+        // The book lives as long as the traffic.
+        let _ = counts.wait_for(|counts| counts[master] >= enough).await;
+        Ok(())
+    })
+    .await
+}
+
+/// The gap and its parts.
+fn note_gap(run: &mut Run, gap: Gap, killed: Moment, rows: &[JournalRow]) {
+    let at = |phase| when(rows, killed, phase);
     let (catching, sealing, promoting, steady) =
         (at("catching up"), at("sealing"), at("promoting"), at("steady"));
-    let gap = Gap {
-        whole: first - last,
-        noticing: catching,
-        catch_up: sealing - catching,
-        sealing: promoting - sealing,
-        promoting: steady - promoting,
-        resuming: first - steady,
-    };
-    (gap, ledger)
-}
-
-/// The last acknowledgement by the old master and the first one by the new, after `killed`.
-pub(super) fn edges(writes: &[Write], killed: Moment, new: usize) -> (f64, f64) {
-    let is_new = Stage::is_key_of(new);
-    let signed = |write: &&Write| {
-        if write.ended >= killed.at {
-            killed.to(write.ended)
-        } else {
-            -super::stage::ms(killed.at - write.ended)
-        }
-    };
-    let acknowledged = |by_new: bool| {
-        writes
-            .iter()
-            .filter(move |write| write.outcome.as_ref().is_ok_and(|key| is_new(*key) == by_new))
-    };
-    let last = acknowledged(false).map(|write| signed(&write)).fold(f64::NEG_INFINITY, f64::max);
-    let first = acknowledged(true).map(|write| signed(&write)).fold(f64::INFINITY, f64::min);
-    (last, first)
-}
-
-impl Gaps {
-    fn add(&mut self, gap: &Gap) {
-        self.whole.add(gap.whole);
-        self.noticing.add(gap.noticing);
-        self.catch_up.add(gap.catch_up);
-        self.sealing.add(gap.sealing);
-        self.promoting.add(gap.promoting);
-        self.resuming.add(gap.resuming);
-        self.rest.add(gap.whole - gap.catch_up);
-    }
-
-    fn print(&self) {
-        head("milliseconds");
-        line("gap: last acknowledged to first after", &self.whole);
-        line("  noticing: kill to held", &self.noticing);
-        line("  catching up", &self.catch_up);
-        line("  sealing: receiver stopped, drained", &self.sealing);
-        line("  promoting: term, read_only=0", &self.promoting);
-        line("  resuming: published to first acknowledged", &self.resuming);
-        line("everything but the catch-up", &self.rest);
-    }
+    let whole = ms(gap.length());
+    run.time(GAP, whole);
+    run.time(REST, whole - (sealing - catching));
+    run.time(NOTICING, catching);
+    run.time(CATCHING_UP, sealing - catching);
+    run.time(SEALING, promoting - sealing);
+    run.time(PROMOTING, steady - promoting);
+    run.time(RESUMING, killed.to(gap.first) - steady);
 }

@@ -1,19 +1,25 @@
 //! A distribution, as people want to read it.
 
-use std::fmt;
-
-/// Measured values, in milliseconds.
-#[derive(Debug, Default)]
+/// Measured values.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Spread(Vec<f64>);
 
+/// What is shown of one: name, and the share of the values that lie below.
+pub(super) const SHARES: [(&str, f64); 5] =
+    [("min", 0.0), ("median", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)];
+
 impl Spread {
-    pub(super) fn add(&mut self, ms: f64) {
-        self.0.push(ms);
-        self.0.sort_by(f64::total_cmp);
+    /// Adds a value. What was not measured (NaN) is none.
+    pub(super) fn add(&mut self, value: f64) {
+        if !value.is_nan() {
+            let at = self.0.partition_point(|other| *other <= value);
+            self.0.insert(at, value);
+        }
     }
 
-    /// The value below which `share` of the others lie; the nearest one that was measured.
-    fn at(&self, share: f64) -> f64 {
+    /// The value below which `share` of the others lie: the nearest one that was measured. `None` of
+    /// nothing.
+    pub(super) fn at(&self, share: f64) -> Option<f64> {
         let last = self.0.len().saturating_sub(1);
         #[expect(
             clippy::cast_possible_truncation,
@@ -21,25 +27,37 @@ impl Spread {
             reason = "a small index"
         )]
         let index = (share * last as f64).round() as usize;
-        self.0.get(index).copied().unwrap_or(f64::NAN)
+        self.0.get(index).copied()
+    }
+
+    /// All of them together.
+    pub(super) fn sum(&self) -> f64 {
+        self.0.iter().sum()
     }
 }
 
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for share in [0.0, 0.5, 0.9, 0.99, 1.0] {
-            write!(f, "{:>9.1}", self.at(share))?;
-        }
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[f64]) -> [Option<f64>; 5] {
+        let mut spread = Spread::default();
+        values.iter().for_each(|value| spread.add(*value));
+        SHARES.map(|(_, share)| spread.at(share))
     }
-}
 
-/// The head of a table of spreads.
-pub(super) fn head(what: &str) {
-    println!("\n{what:<44}{:>9}{:>9}{:>9}{:>9}{:>9}", "min", "median", "p90", "p99", "max");
-}
+    #[test]
+    fn shares_are_values_that_were_measured() {
+        assert_eq!(of(&[]), [None; 5]);
+        assert_eq!(of(&[7.0]), [Some(7.0); 5]);
+        assert_eq!(of(&[3.0, 1.0, 2.0]), [1.0, 2.0, 3.0, 3.0, 3.0].map(Some));
+        let hundred: Vec<f64> = (0..=100).rev().map(f64::from).collect();
+        assert_eq!(of(&hundred), [0.0, 50.0, 90.0, 99.0, 100.0].map(Some));
+    }
 
-/// A line of it.
-pub(super) fn line(name: &str, spread: &Spread) {
-    println!("{name:<44}{spread}");
+    #[test]
+    fn what_was_not_measured_is_no_value() {
+        assert_eq!(of(&[2.0, f64::NAN, 1.0]), [1.0, 2.0, 2.0, 2.0, 2.0].map(Some));
+        assert_eq!(of(&[f64::NAN]), [None; 5]);
+    }
 }

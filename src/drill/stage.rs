@@ -1,50 +1,83 @@
 //! The pair and the proxy that are hurt, again and again.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
+use mysql_async::Opts;
+use mysql_async::prelude::Queryable as _;
+
+use super::load::{Contents, LoadKind, Tables, Told, Traffic};
+use super::output::Output;
+use super::proxy::Proxy;
+use super::report::Report;
+use super::transfers::Transfers;
+use super::{DrillError, ms, within};
 use crate::app::App;
-use crate::config::{Config, ReturningMaster};
+use crate::checker::{Book, Kill, Verdict};
+use crate::cli::DrillOptions;
+use crate::config::{Admin, Config, ReturningMaster};
 use crate::coordinator::JournalRow;
-use crate::sandbox::{Sandbox, SandboxOptions};
-use crate::topology::ServerAddress;
-use mysql_async::prelude::*;
-use mysql_async::{Conn, Opts};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use crate::sandbox::{Sandbox, SandboxOptions, ServerBinaries};
+use crate::topology::{Flavor, ServerAddress};
 
-/// What kind of pair.
-#[derive(Clone, Copy, Debug)]
+/// What kind of pair, under which load.
+#[derive(Clone, Debug)]
 pub(super) struct Kind {
     pub(super) semi_sync: bool,
-    pub(super) durable: bool,
+    durable: bool,
+    binaries: Option<ServerBinaries>,
+    pub(super) load: LoadKind,
+}
+
+impl Kind {
+    pub(super) fn of(options: &DrillOptions) -> Result<Self, DrillError> {
+        let binaries = options.server.as_deref().map(ServerBinaries::at).transpose()?;
+        let load = LoadKind {
+            writers: options.writers,
+            rate: options.rate,
+            transfer_pace: None,
+            schema: "app",
+        };
+        Ok(Self { semi_sync: !options.asynchronous, durable: options.durable, binaries, load })
+    }
+
+    /// The same with transfers that leave the masters time for the writers.
+    pub(super) fn with_slow_transfers(&self) -> Self {
+        let mut kind = self.clone();
+        kind.load.transfer_pace = Some(Duration::from_millis(20));
+        kind
+    }
 }
 
 /// A moment by both clocks: clients note one, the journal the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
-    pub(super) at: Instant,
+    /// Since the book was opened.
+    pub(super) at: Duration,
     wall: SystemTime,
 }
 
 impl Moment {
-    pub(super) fn now() -> Self {
-        Self { at: Instant::now(), wall: SystemTime::now() }
+    pub(super) fn now(book: &Book) -> Self {
+        Self { at: book.now(), wall: SystemTime::now() }
     }
 
     /// Milliseconds from here to that.
-    pub(super) fn to_wall(self, other: SystemTime) -> f64 {
-        match other.duration_since(self.wall) {
-            Ok(after) => after.as_secs_f64() * 1000.0,
-            Err(before) => -before.duration().as_secs_f64() * 1000.0,
-        }
+    pub(super) fn to(self, other: Duration) -> f64 {
+        (other.as_secs_f64() - self.at.as_secs_f64()) * 1000.0
     }
 
-    pub(super) fn to(self, other: Instant) -> f64 {
-        ms(other.saturating_duration_since(self.at))
+    fn to_wall(self, other: SystemTime) -> f64 {
+        match other.duration_since(self.wall) {
+            Ok(after) => ms(after),
+            Err(before) => -ms(before.duration()),
+        }
     }
 }
 
-pub(super) fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+/// When the machine went from one phase to another, in milliseconds after `moment`; NaN if it did not.
+pub(super) fn when(rows: &[JournalRow], moment: Moment, to: &str) -> f64 {
+    let times = rows.iter().filter(|row| row.transition.to == to);
+    times.map(|row| moment.to_wall(row.at)).find(|time| *time >= 0.0).unwrap_or(f64::NAN)
 }
 
 /// A commit is with the operating system before it is acknowledged, though not on the disk: kill -9
@@ -52,90 +85,75 @@ pub(super) fn ms(duration: Duration) -> f64 {
 const WRITTEN: [&str; 2] = ["--sync_binlog=0", "--innodb_flush_log_at_trx_commit=2"];
 
 /// A pair before which a proxy runs, and how often it was hurt.
+#[derive(Debug)]
 pub(super) struct Stage {
+    // Dropped in this order: nobody is to watch the servers go.
+    pub(super) proxy: Proxy,
     pub(super) app: App,
     pub(super) sandbox: Sandbox,
     journal_seen: u64,
-    tables: u32,
+    loads: u32,
 }
 
 impl Stage {
-    pub(super) async fn set(kind: Kind, set: impl FnOnce(&mut Config)) -> Self {
+    pub(super) async fn set(
+        kind: &Kind,
+        out: &mut Output,
+        set: impl FnOnce(&mut Config),
+    ) -> Result<Self, DrillError> {
+        out.doing("starting two servers…")?;
         let options = SandboxOptions {
             semi_sync: kind.semi_sync,
+            binaries: kind.binaries.clone(),
             arguments: if kind.durable { Vec::new() } else { WRITTEN.map(str::to_owned).to_vec() },
             ..SandboxOptions::default()
         };
-        let sandbox = Sandbox::start(options).await.expect("a pair of servers");
+        let sandbox = Sandbox::start(options).await?;
         let mut config = sandbox.proxy_config();
         config.failover.min_interval = Duration::ZERO;
         config.failover.acknowledge_after = 0;
         // Nobody is there to release it, and the ledger counts what it brings.
         config.failover.returning_master = ReturningMaster::Merge;
         set(&mut config);
-        let app = App::start(config).expect("a proxy");
+        let app = App::start(config)?;
         let mut routes = app.handles().routes.clone();
-        let active = routes.wait_for(|table| table.active().is_some());
-        let active = tokio::time::timeout(Duration::from_secs(30), active).await;
-        drop(active.expect("somebody becomes active").expect("the proxy runs"));
-        let binaries = sandbox.binaries();
-        println!(
-            "{:?} {}, {}, {}",
-            binaries.flavor(),
-            binaries.version(),
-            if kind.semi_sync { "semi-synchronous" } else { "asynchronous" },
-            if kind.durable { "every commit on disk" } else { "commits written, not synced" },
-        );
-        Self { app, sandbox, journal_seen: 0, tables: 0 }
-    }
-
-    /// The application's options for mysql_async, through the proxy.
-    pub(super) fn opts(&self) -> Opts {
-        let Some(ServerAddress::Tcp { port, .. }) = self.app.listening().first() else {
-            panic!("a proxy that listens on TCP")
+        within("an active master", async {
+            let active = routes.wait_for(|table| table.active().is_some()).await;
+            active.map(drop).map_err(|_| DrillError::NobodyActive)
+        })
+        .await?;
+        let Some(ServerAddress::Tcp { port, .. }) = app.listening().first() else {
+            return Err(DrillError::NotListening);
         };
-        Opts::from_url(&self.sandbox.url(*port)).expect("a URL")
+        let opts = Opts::from_url(&sandbox.url(*port)).map_err(mysql_async::Error::from)?;
+        let admin = Admin { console: app.console().cloned(), ..Admin::default() };
+        let proxy = Proxy::connect(&admin, opts).await?;
+        Ok(Self { proxy, app, sandbox, journal_seen: 0, loads: 0 })
     }
 
-    /// A connection of the application's, through the proxy.
-    pub(super) async fn connect(&self) -> Conn {
-        Conn::new(self.opts()).await.expect("a login")
+    /// Which pair it is, for people.
+    pub(super) fn text(&self, kind: &Kind) -> String {
+        let binaries = self.sandbox.binaries();
+        let flavor = match binaries.flavor() {
+            Flavor::MariaDb => "MariaDB",
+            Flavor::MySql => "MySQL",
+        };
+        let version = binaries.version().split("-MariaDB").next().unwrap_or_default();
+        let replication = if kind.semi_sync { "semi-synchronous" } else { "asynchronous" };
+        let commits = if kind.durable { "commits on disk" } else { "commits written, not synced" };
+        format!("{flavor} {version}, {replication}, {commits}")
     }
 
     /// The index of the active master.
-    pub(super) fn active(&self) -> Option<usize> {
-        self.app.handles().routes.borrow().active().map(|active| active.index())
+    pub(super) fn active(&self) -> Result<usize, DrillError> {
+        let routes = self.app.handles().routes.borrow();
+        Ok(routes.active().ok_or(DrillError::NobodyActive)?.index())
     }
 
-    /// Whether a key is of the class that the master with this index hands out.
-    pub(super) fn is_key_of(index: usize) -> impl Fn(u64) -> bool + Copy {
-        move |key| (key % 2 == 1) == (index == 0)
-    }
-
-    /// A connection to the console.
-    pub(super) async fn console(&self) -> Conn {
-        let Some(ServerAddress::Tcp { host, port }) = self.app.console() else {
-            panic!("a console on TCP")
-        };
-        let opts = mysql_async::OptsBuilder::default()
-            .ip_or_hostname(host.clone())
-            .tcp_port(*port)
-            .user(Some("admin"));
-        Conn::new(opts).await.expect("the console's login")
-    }
-
-    /// A table for the next run.
-    pub(super) async fn table(&mut self) -> String {
-        self.tables += 1;
-        let table = format!("run_{}", self.tables);
-        let mut connection = self.connect().await;
-        connection
-            .query_drop(format!(
-                "CREATE TABLE {table} (id BIGINT AUTO_INCREMENT PRIMARY KEY, writer INT, number BIGINT)"
-            ))
-            .await
-            .expect("a table");
-        table
+    /// Clients at work on tables of their own.
+    pub(super) async fn traffic(&mut self, load: &LoadKind) -> Result<Traffic, DrillError> {
+        self.loads += 1;
+        Ok(Traffic::start(&self.proxy.opts, load, self.loads).await?)
     }
 
     /// The transitions since the last call.
@@ -145,55 +163,90 @@ impl Stage {
         rows
     }
 
-    /// How many statements were held so far.
-    pub(super) async fn held(&self) -> u64 {
-        let Some(address) = self.app.http() else { return 0 };
-        let mut stream =
-            tokio::net::TcpStream::connect(address.to_string()).await.expect("the metrics' port");
-        let request = b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.expect("asked");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.expect("answered");
-        let line = text.lines().find(|line| line.starts_with("tandem_session_held_total"));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    /// What this master has.
+    pub(super) async fn contents(
+        &self,
+        master: usize,
+        tables: &Tables,
+    ) -> Result<Contents, DrillError> {
+        let mut root = self.sandbox.server(master).root_connection().await?;
+        Ok(tables.read(&mut root).await?)
     }
 
-    /// Starts a master again that was killed or stopped; until it has joined, and both are equal.
-    pub(super) async fn rejoin(&mut self, index: usize, table: &str) {
-        if self.sandbox.server(index).pid().is_none() {
-            self.sandbox.server_mut(index).restart().await.expect("started again");
+    /// Looks whether there still is as much money on this master as there was. Transfers may go on
+    /// meanwhile. To be asked before an old master is back: what it alone had is delivered then, and
+    /// overwrites balances, for nobody has looked whether it may.
+    pub(super) async fn check_total(
+        &self,
+        master: usize,
+        tables: &Tables,
+        report: &mut Report,
+    ) -> Result<(), DrillError> {
+        let Contents { total, .. } = self.contents(master, tables).await?;
+        if total != Transfers::TOTAL {
+            report.faults.push(format!("the accounts have {total}, not {}", Transfers::TOTAL));
         }
-        self.await_equal(table).await;
+        Ok(())
+    }
+
+    /// Compares what clients were told with the tables: first on `new`, where nothing may be missing;
+    /// then on both, when the old master is back. The account of the first.
+    pub(super) async fn judge(
+        &mut self,
+        told: &Told,
+        kill: Kill,
+        kind: &Kind,
+        report: &mut Report,
+    ) -> Result<Verdict, DrillError> {
+        let new = 1 - kill.master;
+        let Contents { rows, .. } = self.contents(new, &told.tables).await?;
+        let verdict = Verdict::of(&told.ledger, Some(kill), &[rows]);
+        if kind.semi_sync {
+            report.fault(verdict.missing[0], "acknowledged rows are missing on the new master");
+        }
+        self.rejoin(kill.master, &told.tables).await?;
+        let mut tables = Vec::new();
+        for master in [0, 1] {
+            tables.push(self.contents(master, &told.tables).await?.rows);
+        }
+        // Of the old master, what it alone had has been delivered by now.
+        let later = Verdict::of(&told.ledger, Some(kill), &tables);
+        report.faults.extend(later.faults());
+        Ok(verdict)
+    }
+
+    /// Starts a master again if it was killed or stopped; until both have the same rows.
+    async fn rejoin(&mut self, index: usize, tables: &Tables) -> Result<(), DrillError> {
+        if self.sandbox.server(index).pid().is_none() {
+            self.sandbox.server_mut(index).restart().await?;
+        }
+        self.await_equal(tables).await
     }
 
     /// Until both replicate and have the same rows.
-    pub(super) async fn await_equal(&self, table: &str) {
-        self.sandbox.await_replication().await.expect("both threads run");
+    pub(super) async fn await_equal(&self, tables: &Tables) -> Result<(), DrillError> {
+        self.sandbox.await_replication().await?;
         let sum = format!(
-            "SELECT CONCAT_WS(' ', COUNT(*), SUM(id), SUM(number), (SELECT MAX(term) FROM tandem.term)) \
-             FROM app.{table}"
+            "SELECT CONCAT_WS(' ', COUNT(*), SUM(id), SUM(number), \
+             (SELECT MAX(term) FROM tandem.term)) FROM {}",
+            tables.writes
         );
-        let mut sums = Vec::new();
-        let equal = async {
+        within("the same rows on both masters", async {
+            let mut servers = Vec::new();
+            for server in self.sandbox.servers() {
+                servers.push(server.root_connection().await?);
+            }
             loop {
-                sums.clear();
-                for server in self.sandbox.servers() {
-                    let mut connection = server.root_connection().await.expect("root's login");
-                    sums.push(connection.query_first::<String, _>(&sum).await.expect("a sum"));
+                let mut sums = Vec::new();
+                for server in &mut servers {
+                    sums.push(server.query_first::<String, _>(&sum).await?);
                 }
                 if sums[0] == sums[1] {
-                    return;
+                    return Ok(());
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-        };
-        let equal = tokio::time::timeout(Duration::from_secs(30), equal).await;
-        assert!(equal.is_ok(), "the masters differ (rows, keys, numbers, term): {sums:?}");
+        })
+        .await
     }
-}
-
-/// When the machine went from one phase to another, in milliseconds after `moment`.
-pub(super) fn when(rows: &[JournalRow], moment: Moment, to: &str) -> Option<f64> {
-    let row = rows.iter().find(|row| row.transition.to == to && moment.to_wall(row.at) >= 0.0)?;
-    Some(moment.to_wall(row.at))
 }

@@ -1,40 +1,68 @@
 //! A clean shutdown of the active master under writing clients.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::kill::edges;
-use super::ledger::Ledger;
-use super::spread::{Spread, head, line};
+use super::kill::{GAP, until_acknowledged};
+use super::output::Output;
+use super::report::{Counts, Report, Run};
 use super::stage::{Kind, Moment, Stage};
-use super::writers::Writers;
+use super::transfers::Transferred;
+use super::{DrillError, ms};
+use crate::checker::{Gap, Kill};
+
+/// How long clients write before it.
+const WARM: Duration = Duration::from_secs(1);
+
+/// So many rows of the new master, at most, before a run ends.
+const ENOUGH: u64 = 200;
 
 /// Runs it `runs` times.
-pub(super) async fn drill(kind: Kind, runs: u32) -> bool {
-    println!("\n== clean shutdown of the active master, {runs} runs");
-    let mut stage = Stage::set(kind, |_| {}).await;
-    let mut gaps = Spread::default();
-    let mut sum = Ledger::default();
-    for _ in 0..runs {
-        let table = stage.table().await;
-        let old = stage.active().expect("somebody is active");
-        let new = 1 - old;
-        let mut writers = Writers::start(&stage.opts(), &table);
-        let warm = Instant::now() + Duration::from_secs(1);
-        writers.until(|write| write.ended > warm).await;
-        let stopped = Moment::now();
-        let (ended, _) = tokio::join!(
+pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bool, DrillError> {
+    let kind = kind.with_slow_transfers();
+    let mut stage = Stage::set(&kind, out, |_| {}).await?;
+    let setting = vec![
+        format!("clean shutdown of the active master, {runs} times"),
+        stage.text(&kind),
+        kind.load.text(),
+    ];
+    let mut report = Report::new("stop", &[GAP], setting);
+    out.begin(&report)?;
+    let mut transferred = Transferred::default();
+    for number in 1..=runs {
+        let traffic = stage.traffic(&kind.load).await?;
+        let old = stage.active()?;
+        tokio::time::sleep(WARM).await;
+        let before = stage.proxy.counters().await?;
+        let stopped = Moment::now(&traffic.book);
+        let enough = kind.load.a_second_or(ENOUGH);
+        let (ended, written) = tokio::join!(
             stage.sandbox.server_mut(old).stop(),
-            writers.until_acknowledged(200, Stage::is_key_of(new))
+            until_acknowledged(&traffic, 1 - old, enough)
         );
-        ended.expect("stopped");
-        let writes = writers.stop().await;
-        let (last, first) = edges(&writes, stopped, new);
-        gaps.add(first - last);
-        sum.add(Ledger::draw(&writes, stage.sandbox.server(new), &table).await);
-        stage.rejoin(old, &table).await;
+        ended?;
+        written?;
+        let told = traffic.stop().await;
+        let after = stage.proxy.counters().await?;
+        stage.check_total(1 - old, &told.tables, &mut report).await?;
+        let kill = Kill { master: old, at: stopped.at };
+        let verdict = stage.judge(&told, kill, &kind, &mut report).await?;
+        let counts = Counts {
+            held: after.held - before.held,
+            retried: after.retried - before.retried,
+            ..Counts::of(&verdict)
+        };
+        let mut run = Run { counts, ..Run::default() };
+        let gap = verdict.gap.map_or(f64::NAN, |gap| ms(Gap::length(gap)));
+        run.time(GAP, gap);
+        out.run(&format!(
+            "{number:>4}/{runs}: gap {gap:.1} ms; held {}, unknown {}, lost {}",
+            counts.held, counts.unknown, counts.lost
+        ))?;
+        out.figures(&report, &run)?;
+        report.add(&run);
+        transferred.add(&told.transferred);
     }
-    head("milliseconds");
-    line("gap: last acknowledged to first after", &gaps);
-    println!("\n{sum}");
-    sum.is_sound(!kind.semi_sync)
+    report.remarks.push(transferred.to_string());
+    out.end(&report)?;
+    Ok(report.is_sound())
 }

@@ -1,118 +1,225 @@
 //! Planned switchovers under load, to and fro: nobody may see an error, and how long statements wait
 //! is what it costs.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
-use mysql_async::prelude::*;
-
-use super::ledger::Ledger;
-use super::spread::{Spread, head, line};
-use super::stage::{Kind, Moment, Stage, ms, when};
+use super::load::{Contents, Told, Traffic};
+use super::output::Output;
+use super::proxy::Proxy;
+use super::report::{Counts, Measure, Report, Run};
+use super::stage::{Kind, Stage};
 use super::transfers::Transfers;
-use super::writers::{WRITERS, Write, Writers};
+use super::{DrillError, ms};
+use crate::checker::{Book, Ledger, Row, Token, Verdict};
+use crate::console::AskError;
 
-/// Between two switchovers, for the load to be what it was.
-const BETWEEN: Duration = Duration::from_millis(300);
+/// Before and after each switchover, for the load to be what it was.
+const BETWEEN: Duration = Duration::from_millis(150);
 
-#[derive(Default)]
-struct Pauses {
-    /// Each client's longest statement of each switchover.
-    statement: Spread,
-    /// The longest of all clients, per switchover.
-    longest: Spread,
-    /// From draining to steady: for how long anybody could have to wait.
-    held: Spread,
-    approaching: Spread,
-    draining: Spread,
-    freezing: Spread,
-    promoting: Spread,
+const STATEMENT: Measure =
+    Measure { key: "statement", name: "pause: a client's longest statement" };
+const LONGEST: Measure = Measure { key: "longest_statement", name: "  the longest of all clients" };
+const HELD: Measure = Measure { key: "held", name: "held: drained to published" };
+const DRAINING: Measure = Measure { key: "draining", name: "  draining: open transactions end" };
+const FREEZING: Measure = Measure { key: "freezing", name: "  freezing: fence, exact position" };
+const PROMOTING: Measure = Measure { key: "promoting", name: "  promoting: term, read_only=0" };
+const APPROACHING: Measure = Measure { key: "approaching", name: "approaching: nobody waits" };
+
+pub(super) const MEASURES: &[Measure] =
+    &[STATEMENT, LONGEST, HELD, DRAINING, FREEZING, PROMOTING, APPROACHING];
+
+/// One switchover, until the next begins.
+pub(super) struct Window {
+    /// By the book.
+    asked: Duration,
+    run: Run,
 }
 
-/// Switches over `runs` times. `rate` is the number of writes a second of all clients together.
-pub(super) async fn drill(kind: Kind, runs: u32, rate: Option<u32>) -> bool {
-    let load =
-        rate.map_or_else(|| "as fast as they can".to_owned(), |rate| format!("{rate} a second"));
-    println!("\n== switchover, {WRITERS} clients writing {load}, 4 transferring, {runs} runs");
-    let mut stage = Stage::set(kind, |_| {}).await;
-    let table = stage.table().await;
-    let transfers = Transfers::start(&stage).await;
-    let mut writers = Writers::start_paced(&stage.opts(), &table, rate);
-    let mut console = stage.console().await;
-    let (mut pauses, mut undone, mut windows) = (Pauses::default(), BTreeMap::new(), Vec::new());
-    for _ in 0..runs {
-        let go = Instant::now() + BETWEEN;
-        writers.until(|write| write.ended > go).await;
-        stage.transitions();
-        let to = stage
-            .sandbox
-            .configured()
-            .get(crate::topology::ServerId(u16::from(stage.active() == Some(0))))
-            .name
-            .clone();
-        let asked = Moment::now();
-        let answer = console.query_drop(format!("SWITCHOVER TO {to}")).await;
-        windows.push((asked.at, Instant::now()));
-        match answer {
-            Ok(()) => pauses.add_parts(&stage, asked),
-            Err(error) => *undone.entry(error.to_string()).or_insert(0) += 1,
-        }
+/// Switches a pair of its own over `runs` times.
+pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bool, DrillError> {
+    let mut stage = Stage::set(kind, out, |_| {}).await?;
+    let setting = vec![format!("switchover, {runs} times"), stage.text(kind), kind.load.text()];
+    let mut report = Report::new("switchover", MEASURES, setting);
+    out.begin(&report)?;
+    let traffic = stage.traffic(&kind.load).await?;
+    let windows = to_and_fro(&mut stage.proxy, &traffic, runs, &mut report, out).await?;
+    out.doing("comparing the tables of both masters…")?;
+    let told = traffic.stop().await;
+    stage.await_equal(&told.tables).await?;
+    let mut contents = Vec::new();
+    for master in [0, 1] {
+        contents.push(stage.contents(master, &told.tables).await?);
     }
-    let go = Instant::now() + BETWEEN;
-    writers.until(|write| write.ended > go).await;
-    let writes = writers.stop().await;
-    let transfers = transfers.stop(&stage).await;
-    stage.await_equal(&table).await;
-    for window in &windows {
-        pauses.add_statements(&writes, *window);
-    }
-    pauses.print();
-    let active = stage.active().expect("somebody is active");
-    let mut ledger = Ledger::draw(&writes, stage.sandbox.server(active), &table).await;
-    let other = Ledger::draw(&writes, stage.sandbox.server(1 - active), &table).await;
-    ledger.missing_later = other.missing;
-    println!("\n{ledger}");
-    println!("{transfers}");
-    println!("undone: {undone:?}");
-    let seconds = writes.iter().map(|w| w.ended).max().zip(writes.iter().map(|w| w.began).min());
-    if let Some((last, first)) = seconds {
-        println!("{:.0} writes a second", writes.len() as f64 / (last - first).as_secs_f64());
-    }
-    ledger.is_sound(false) && ledger.errors.is_empty() && transfers.is_sound() && undone.is_empty()
+    judge(&told, windows, contents, &mut report, out)?;
+    out.end(&report)?;
+    Ok(report.is_sound())
 }
 
-impl Pauses {
-    fn add_parts(&mut self, stage: &Stage, asked: Moment) {
-        let rows = stage.app.handles().journal.rows_after(0);
-        let at = |phase| when(&rows, asked, phase).unwrap_or(f64::NAN);
-        let phases = ["approaching", "draining", "freezing", "promoting", "steady"].map(at);
-        let [approaching, draining, freezing, promoting, steady] = phases;
-        self.approaching.add(draining - approaching);
-        self.draining.add(freezing - draining);
-        self.freezing.add(promoting - freezing);
-        self.promoting.add(steady - promoting);
-        self.held.add(steady - draining);
+/// Switches over `runs` times, from one master to the next. What is refused is a fault of the report.
+pub(super) async fn to_and_fro(
+    proxy: &mut Proxy,
+    traffic: &Traffic,
+    runs: u32,
+    report: &mut Report,
+    out: &mut Output,
+) -> Result<Vec<Window>, DrillError> {
+    let mut windows = Vec::new();
+    for number in 1..=runs {
+        tokio::time::sleep(BETWEEN).await;
+        let (from, to) = proxy.active_and_next().await?;
+        let (before, event) = (proxy.counters().await?, proxy.last_event().await?);
+        let asked = traffic.book.now();
+        let answer = proxy.switch_over(&to).await;
+        let answered = traffic.book.now();
+        tokio::time::sleep(BETWEEN).await;
+        let after = proxy.counters().await?;
+        let mut run = Run::default();
+        run.counts.held = after.held - before.held;
+        run.counts.retried = after.retried - before.retried;
+        let line = match answer {
+            Ok(()) => {
+                note_phases(&mut run, proxy, event).await?;
+                note_statements(&mut run, &traffic.book, asked, answered);
+                let held = run.value(HELD);
+                format!(
+                    "{from} → {to}: nobody could write for {held:.1} ms, the longest statement took {:.1} ms",
+                    run.value(LONGEST)
+                )
+            }
+            Err(AskError::Refused { words }) => {
+                report.faults.push(format!("not switched over to {to}: {words}"));
+                format!("{from} → {to}: {words}")
+            }
+            Err(error) => return Err(error.into()),
+        };
+        out.run(&format!("{number:>4}/{runs}: {line}"))?;
+        run.masters = Some((from, to));
+        windows.push(Window { asked, run });
     }
+    Ok(windows)
+}
 
-    fn add_statements(&mut self, writes: &[Write], (from, to): (Instant, Instant)) {
-        let mut longest: BTreeMap<u32, f64> = BTreeMap::new();
-        for write in writes.iter().filter(|write| write.ended > from && write.began < to) {
-            let took = ms(write.ended - write.began);
-            let of_writer = longest.entry(write.writer).or_default();
-            *of_writer = of_writer.max(took);
+async fn note_phases(run: &mut Run, proxy: &mut Proxy, event: u64) -> Result<(), AskError> {
+    let phases = proxy.phases_after(event).await?;
+    let [draining, freezing, promoting] =
+        ["draining", "freezing", "promoting"].map(|phase| phases.took(phase));
+    run.time(HELD, draining + freezing + promoting);
+    run.time(DRAINING, draining);
+    run.time(FREEZING, freezing);
+    run.time(PROMOTING, promoting);
+    run.time(APPROACHING, phases.took("approaching"));
+    Ok(())
+}
+
+/// Of each client the longest statement that met the switchover.
+fn note_statements(run: &mut Run, book: &Book, asked: Duration, answered: Duration) {
+    let mut longest: BTreeMap<u16, f64> = BTreeMap::new();
+    let ledger = book.ledger();
+    let recent = ledger.acknowledged.iter().rev().take_while(|entry| entry.at > asked);
+    for entry in recent.filter(|entry| entry.sent < answered) {
+        let of_writer = longest.entry(entry.row.token.writer).or_default();
+        *of_writer = of_writer.max(ms(entry.at.saturating_sub(entry.sent)));
+    }
+    let most = longest.values().copied().fold(f64::NAN, f64::max);
+    run.times.push((STATEMENT.key, longest.into_values().collect()));
+    run.time(LONGEST, most);
+}
+
+/// Compares what clients were told with what the masters have, together and run by run.
+pub(super) fn judge(
+    told: &Told,
+    windows: Vec<Window>,
+    contents: Vec<Contents>,
+    report: &mut Report,
+    out: &mut Output,
+) -> Result<(), DrillError> {
+    for Contents { total, .. } in &contents {
+        if *total != Transfers::TOTAL {
+            report.faults.push(format!("the accounts have {total}, not {}", Transfers::TOTAL));
         }
-        longest.values().for_each(|took| self.statement.add(*took));
-        self.longest.add(longest.values().copied().fold(0.0, f64::max));
+    }
+    let tables: Vec<Vec<Row>> = contents.into_iter().map(|contents| contents.rows).collect();
+    let verdict = Verdict::of(&told.ledger, None, &tables);
+    report.faults.extend(verdict.faults());
+    report.fault(verdict.errors_seen(), "writes came to nothing at a client");
+    let failed = usize::try_from(told.transferred.failed()).unwrap_or(usize::MAX);
+    report.fault(failed, "transfers came to nothing at a client");
+    let began: Vec<Duration> = windows.iter().map(|window| window.asked).collect();
+    let parts = by_run(&told.ledger, &tables, &began);
+    for (window, (ledger, tables)) in windows.into_iter().zip(parts) {
+        let mut run = window.run;
+        let Counts { held, retried, .. } = run.counts;
+        let counts = Counts::of(&Verdict::of(&ledger, None, &tables));
+        run.counts = Counts { held, retried, ..counts };
+        out.figures(report, &run)?;
+        report.add(&run);
+    }
+    let seconds = told.ledger.acknowledged.last().map_or(0.0, |entry| entry.at.as_secs_f64());
+    let rate = verdict.acknowledged as f64 / seconds.max(f64::MIN_POSITIVE);
+    report.remarks.push(format!(
+        "{} writes acknowledged, {rate:.0} a second; {}",
+        verdict.acknowledged, told.transferred
+    ));
+    Ok(())
+}
+
+/// The account cut up: what was answered before the second run began is the first one's, and so on.
+fn by_run(
+    ledger: &Ledger,
+    tables: &[Vec<Row>],
+    began: &[Duration],
+) -> Vec<(Ledger, Vec<Vec<Row>>)> {
+    let run_at = |at: Duration| began.partition_point(|began| *began <= at).saturating_sub(1);
+    let mut parts = vec![(Ledger::default(), vec![Vec::new(); tables.len()]); began.len()];
+    let mut run_of: HashMap<Token, usize> = HashMap::new();
+    for entry in &ledger.acknowledged {
+        let run = run_at(entry.at);
+        run_of.insert(entry.row.token, run);
+        parts[run].0.acknowledged.push(*entry);
+    }
+    for failed in &ledger.failed {
+        let run = run_at(failed.at);
+        run_of.insert(failed.token, run);
+        parts[run].0.failed.push(*failed);
+    }
+    for (number, table) in tables.iter().enumerate() {
+        for row in table {
+            // Of a row that nobody sent, the whole account has the word.
+            let run = run_of.get(&row.token).copied().unwrap_or_default();
+            parts[run].1[number].push(*row);
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checker::{Acknowledged, Cause, Failed};
+
+    fn acknowledged(key: u64, number: u32, at: u64) -> Acknowledged {
+        let row = Row { key, token: Token { writer: 1, number } };
+        Acknowledged { row, sent: Duration::ZERO, at: Duration::from_millis(at) }
     }
 
-    fn print(&self) {
-        head("milliseconds");
-        line("pause: a client's longest statement", &self.statement);
-        line("the longest of all clients", &self.longest);
-        line("approaching: nobody waits", &self.approaching);
-        line("held: drained to published", &self.held);
-        line("  draining: open transactions end", &self.draining);
-        line("  freezing: fence, exact position", &self.freezing);
-        line("  promoting: term, read_only=0", &self.promoting);
+    #[test]
+    fn every_loss_belongs_to_a_run() {
+        let entries = [(1, 1, 5), (3, 2, 15), (4, 3, 25), (6, 4, 35)]
+            .map(|(key, number, at)| acknowledged(key, number, at));
+        let token = Token { writer: 1, number: 5 };
+        let (at, cause) = (Duration::from_millis(36), Cause::Broken);
+        let ledger =
+            Ledger { acknowledged: entries.to_vec(), failed: vec![Failed { token, at, cause }] };
+        // The third one is not there.
+        let table = [0, 1, 3].map(|index: usize| entries[index].row).to_vec();
+        let began = [10, 20, 30].map(Duration::from_millis);
+        let parts = by_run(&ledger, &[table], &began);
+        let counts: Vec<_> = parts
+            .iter()
+            .map(|(ledger, tables)| Counts::of(&Verdict::of(ledger, None, tables)))
+            .map(|counts| (counts.acknowledged, counts.lost, counts.unknown, counts.duplicated))
+            .collect();
+        assert_eq!(counts, [(2, 0, 0, 0), (1, 1, 0, 0), (1, 0, 1, 0)]);
     }
 }

@@ -1,131 +1,165 @@
-//! Clients that move money between accounts in transactions of several statements. The total must
-//! stay, and nobody may see an error.
+//! Clients that move money between accounts in transactions of several statements. However often one
+//! of them is broken off, the total must stay.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use mysql_async::prelude::*;
-use mysql_async::{Conn, Opts};
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, Error, Opts};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::stage::Stage;
-
-const CLIENTS: u64 = 4;
 /// Each client has accounts of its own, so that no two wait for each other's locks.
 const ACCOUNTS: u64 = 8;
 const BALANCE: i64 = 1000;
 
-/// The clients.
-pub(super) struct Transfers {
-    enough: Arc<AtomicBool>,
-    tasks: JoinSet<Done>,
-}
+/// After a login that failed.
+const LOGIN_AGAIN: Duration = Duration::from_millis(20);
 
-#[derive(Default)]
-struct Done {
-    committed: u64,
-    errors: BTreeMap<String, u64>,
+/// `ER_LOCK_DEADLOCK`: rolled back, and may be tried again.
+const ROLLED_BACK: u16 = 1213;
+
+/// The clients. Dropping them ends them in the middle of a statement.
+#[derive(Debug)]
+pub(super) struct Transfers {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<Transferred>,
 }
 
 /// What became of it.
-pub(super) struct Outcome {
-    done: Done,
-    /// What is on all accounts, on each master, and what should be.
-    totals: Vec<i64>,
+#[derive(Clone, Debug, Default)]
+pub(super) struct Transferred {
+    pub(super) committed: u64,
+    /// With error 1213: a client tries again.
+    pub(super) rolled_back: u64,
+    /// Everything else, in words.
+    pub(super) errors: BTreeMap<String, u64>,
 }
 
 impl Transfers {
-    pub(super) async fn start(stage: &Stage) -> Self {
-        let mut connection = stage.connect().await;
-        for statement in [
-            "CREATE TABLE accounts (id INT PRIMARY KEY, balance BIGINT NOT NULL)".to_owned(),
-            format!(
-                "INSERT INTO accounts VALUES {}",
-                (0..CLIENTS * ACCOUNTS)
-                    .map(|id| format!("({id}, {BALANCE})"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
-        ] {
-            connection.query_drop(statement).await.expect("accounts");
-        }
-        let enough = Arc::new(AtomicBool::new(false));
-        let mut tasks = JoinSet::new();
-        for client in 0..CLIENTS {
-            tasks.spawn(transfer(stage.opts(), client, Arc::clone(&enough)));
-        }
-        Self { enough, tasks }
+    pub(super) const CLIENTS: u64 = 4;
+
+    /// What is on all accounts together, always.
+    pub(super) const TOTAL: i64 = (Self::CLIENTS * ACCOUNTS) as i64 * BALANCE;
+
+    pub(super) async fn make_accounts(connection: &mut Conn, table: &str) -> Result<(), Error> {
+        let make = format!("CREATE TABLE {table} (id INT PRIMARY KEY, balance BIGINT NOT NULL)");
+        connection.query_drop(make).await?;
+        let accounts: Vec<String> =
+            (0..Self::CLIENTS * ACCOUNTS).map(|id| format!("({id}, {BALANCE})")).collect();
+        connection.query_drop(format!("INSERT INTO {table} VALUES {}", accounts.join(", "))).await
     }
 
-    pub(super) async fn stop(mut self, stage: &Stage) -> Outcome {
-        self.enough.store(true, Ordering::Relaxed);
-        let mut done = Done::default();
+    /// Sets them to work on `table`; `pace` is the time from one transfer of a client to its next.
+    pub(super) fn start(opts: &Opts, table: &str, pace: Option<Duration>) -> Self {
+        let stop = watch::Sender::new(false);
+        let mut tasks = JoinSet::new();
+        for number in 0..Self::CLIENTS {
+            let client = Client { opts: opts.clone(), table: table.to_owned(), number };
+            tasks.spawn(client.transfer(pace, stop.subscribe()));
+        }
+        Self { stop, tasks }
+    }
+
+    /// Lets each finish its transfer.
+    pub(super) async fn stop(mut self) -> Transferred {
+        self.stop.send_replace(true);
+        let mut all = Transferred::default();
         while let Some(one) = self.tasks.join_next().await {
-            let one = one.expect("it ends");
-            done.committed += one.committed;
-            for (error, count) in one.errors {
-                *done.errors.entry(error).or_default() += count;
-            }
+            // Nobody cancels them, and they do not panic.
+            all.add(&one.unwrap_or_default());
         }
-        stage.sandbox.await_replication().await.expect("both threads run");
-        let mut totals = Vec::new();
-        for server in stage.sandbox.servers() {
-            let mut root = server.root_connection().await.expect("root's login");
-            let total = root.query_first("SELECT SUM(balance) FROM app.accounts").await;
-            totals.push(total.expect("a sum").expect("a row"));
-        }
-        Outcome { done, totals }
+        all
     }
 }
 
-async fn transfer(opts: Opts, client: u64, enough: Arc<AtomicBool>) -> Done {
-    let mut done = Done::default();
-    let mut connection = Conn::new(opts.clone()).await.expect("a login");
-    let mut turn = 0;
-    while !enough.load(Ordering::Relaxed) {
-        turn += 1;
-        let account = |n: u64| client * ACCOUNTS + n % ACCOUNTS;
-        match once(&mut connection, account(turn), account(turn * 3 + 1)).await {
-            Ok(()) => done.committed += 1,
-            Err(error) => {
-                *done.errors.entry(error.to_string()).or_default() += 1;
-                match Conn::new(opts.clone()).await {
-                    Ok(new) => connection = new,
-                    Err(error) => *done.errors.entry(error.to_string()).or_default() += 1,
+struct Client {
+    opts: Opts,
+    table: String,
+    number: u64,
+}
+
+impl Client {
+    async fn transfer(self, pace: Option<Duration>, stop: watch::Receiver<bool>) -> Transferred {
+        let mut done = Transferred::default();
+        let mut connection = None;
+        let mut turn = 0;
+        while !*stop.borrow() {
+            turn += 1;
+            match self.once(connection.take(), turn).await {
+                Ok(open) => {
+                    connection = Some(open);
+                    done.committed += 1;
+                }
+                Err(error) => {
+                    done.note(&error);
+                    tokio::time::sleep(LOGIN_AGAIN).await;
                 }
             }
+            if let Some(pace) = pace {
+                tokio::time::sleep(pace).await;
+            }
+        }
+        done
+    }
+
+    /// One transfer, on this connection or on a new one.
+    async fn once(&self, open: Option<Conn>, turn: u64) -> Result<Conn, Error> {
+        let mut connection = match open {
+            Some(open) => open,
+            None => Conn::new(self.opts.clone()).await?,
+        };
+        let account = |n: u64| self.number * ACCOUNTS + n % ACCOUNTS;
+        let (from, to, table) = (account(turn), account(turn * 3 + 1), &self.table);
+        for statement in [
+            "BEGIN".to_owned(),
+            format!("UPDATE {table} SET balance = balance - 7 WHERE id = {from}"),
+            format!("UPDATE {table} SET balance = balance + 7 WHERE id = {to}"),
+            "COMMIT".to_owned(),
+        ] {
+            connection.query_drop(statement).await?;
+        }
+        Ok(connection)
+    }
+}
+
+impl Transferred {
+    fn note(&mut self, error: &Error) {
+        match error {
+            Error::Server(error) if error.code == ROLLED_BACK => self.rolled_back += 1,
+            Error::Server(error) => self.count(format!("error {}", error.code), 1),
+            _ => self.count("connection lost".to_owned(), 1),
         }
     }
-    done
-}
 
-async fn once(connection: &mut Conn, from: u64, to: u64) -> mysql_async::Result<()> {
-    connection.query_drop("BEGIN").await?;
-    connection
-        .query_drop(format!("UPDATE accounts SET balance = balance - 7 WHERE id = {from}"))
-        .await?;
-    connection
-        .query_drop(format!("UPDATE accounts SET balance = balance + 7 WHERE id = {to}"))
-        .await?;
-    connection.query_drop("COMMIT").await
-}
+    fn count(&mut self, what: String, number: u64) {
+        *self.errors.entry(what).or_default() += number;
+    }
 
-impl Outcome {
-    pub(super) fn is_sound(&self) -> bool {
-        let right = i64::try_from(CLIENTS * ACCOUNTS).unwrap_or_default() * BALANCE;
-        self.done.errors.is_empty() && self.totals.iter().all(|total| *total == right)
+    pub(super) fn add(&mut self, other: &Self) {
+        self.committed += other.committed;
+        self.rolled_back += other.rolled_back;
+        for (error, number) in &other.errors {
+            self.count(error.clone(), *number);
+        }
+    }
+
+    /// How many a client was told of that came to nothing, or that nobody knows of.
+    pub(super) fn failed(&self) -> u64 {
+        self.rolled_back + self.errors.values().sum::<u64>()
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for Transferred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { done, totals } = self;
-        write!(
-            f,
-            "transfers committed {}, totals {totals:?}; errors {:?}",
-            done.committed, done.errors
-        )
+        write!(f, "{} transfers committed", self.committed)?;
+        if self.rolled_back > 0 {
+            write!(f, ", {} rolled back (1213)", self.rolled_back)?;
+        }
+        for (error, number) in &self.errors {
+            write!(f, ", {number} × {error}")?;
+        }
+        Ok(())
     }
 }

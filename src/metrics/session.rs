@@ -17,6 +17,8 @@ pub struct SessionMetrics {
     pub held: Counter,
     /// Statements that wait for an active master now.
     pub held_now: Gauge,
+    /// Statements that were sent once more, to the master that is active then.
+    pub retried: Counter,
     /// Sessions that were moved to another server.
     pub migrations_done: Counter,
     /// Sessions that were to be moved and could not be.
@@ -66,6 +68,11 @@ impl SessionMetrics {
             "held_now",
             "Statements that wait for an active master now",
             this.held_now,
+        );
+        registry.register(
+            "retried",
+            "Statements sent again after a failover: not executed before, or without effects",
+            this.retried,
         );
         registry.register("migrations", "Sessions moved to another server", migrations);
         registry.register(

@@ -40,6 +40,7 @@ impl Relay {
         let waited = if replaced { Ok(()) } else { self.wait_for_routes().await? };
         match waited {
             Ok(()) => {
+                self.shared.metrics().retried.inc();
                 // The table is looked at again, whether or not its news came this way already.
                 self.generation = 0;
                 Ok(After::Again)
@@ -143,7 +144,10 @@ impl Relay {
         }
         self.flush_unsent().await?;
         match verdict {
-            Verdict::RunAgain => return Ok(After::Again),
+            Verdict::RunAgain => {
+                metrics.retried.inc();
+                return Ok(After::Again);
+            }
             Verdict::Done => {
                 let mut ok = Vec::new();
                 let status = self.state.status();
