@@ -73,11 +73,10 @@ pub struct DemoOptions {
     pub plain: bool,
 }
 
-/// What a drill does, to which pair, under which load.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-#[group(id = "drills", required = true, multiple = true,
-    args = ["switchover", "crash", "freeze", "stop", "both_down"])]
-pub struct DrillOptions {
+/// What is done to masters, one after the other.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[group(required = true, multiple = true)]
+pub struct Drills {
     /// Switch over N times
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub switchover: Option<u32>,
@@ -93,6 +92,14 @@ pub struct DrillOptions {
     /// Kill both masters, then start one again
     #[arg(long)]
     pub both_down: bool,
+}
+
+/// What a drill does, to which pair, under which load.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrillOptions {
+    /// What, and how often.
+    #[command(flatten)]
+    pub drills: Drills,
     /// Writes a second, of all writers together [default: as fast as they can; a real pair: 100]
     #[arg(long, value_name = "WRITES", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
@@ -305,6 +312,7 @@ mod tests {
     fn a_line_becomes_a_command() {
         let file = || Some(PathBuf::from("p.toml"));
         let demo = DemoOptions { stay: true, plain: false };
+        let none = Drills::default();
         let drill = || DrillOptions { writers: 16, ..DrillOptions::default() };
         let ask = |errand| Command::Ask { config: None, errand };
         for (line, command) in [
@@ -317,14 +325,15 @@ mod tests {
             ("tandem demo", Command::Demo(DemoOptions::default())),
             (
                 "tandem drill --switchover 100",
-                Command::Drill(DrillOptions { switchover: Some(100), ..drill() }),
+                Command::Drill(DrillOptions {
+                    drills: Drills { switchover: Some(100), ..none },
+                    ..drill()
+                }),
             ),
             (
                 "tandem drill --crash 5 --freeze 2 --both-down --rate 800 --async --json",
                 Command::Drill(DrillOptions {
-                    crash: Some(5),
-                    freeze: Some(2),
-                    both_down: true,
+                    drills: Drills { crash: Some(5), freeze: Some(2), both_down: true, ..none },
                     rate: Some(800),
                     asynchronous: true,
                     json: true,
@@ -334,7 +343,7 @@ mod tests {
             (
                 "tandem drill --switchover 9 --real-pair --really -c p.toml",
                 Command::Drill(DrillOptions {
-                    switchover: Some(9),
+                    drills: Drills { switchover: Some(9), ..none },
                     real_pair: true,
                     really: true,
                     config: file(),

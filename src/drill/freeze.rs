@@ -58,7 +58,7 @@ async fn freeze(
         let (run, done) = once(&mut stage, &kind, &mut report).await?;
         transferred.add(&done);
         out.run(&format!(
-            "{number:>4}/{runs}: gap {:.0} ms; read_only {:.1} ms after SIGCONT; held {}, unknown {}, lost {}",
+            "{number:>4}/{runs}: gap {:.0} ms; fenced {:.1} ms after SIGCONT; held {}, unknown {}, lost {}",
             run.value(GAP), run.value(FENCED), run.counts.held, run.counts.unknown, run.counts.lost
         ))?;
         out.figures(&report, &run)?;

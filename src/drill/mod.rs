@@ -149,19 +149,19 @@ fn status(sound: bool) -> ExitCode {
 async fn on_the_sandbox(options: &DrillOptions, out: &mut Output) -> Result<bool, DrillError> {
     let kind = Kind::of(options)?;
     let mut sound = true;
-    if let Some(runs) = options.switchover {
+    if let Some(runs) = options.drills.switchover {
         sound &= switchover::drill(&kind, runs, out).await?;
     }
-    if let Some(runs) = options.crash {
+    if let Some(runs) = options.drills.crash {
         sound &= kill::drill(&kind, runs, out).await?;
     }
-    if let Some(runs) = options.freeze {
+    if let Some(runs) = options.drills.freeze {
         sound &= freeze::drill(&kind, runs, out).await?;
     }
-    if let Some(runs) = options.stop {
+    if let Some(runs) = options.drills.stop {
         sound &= stop::drill(&kind, runs, out).await?;
     }
-    if options.both_down {
+    if options.drills.both_down {
         sound &= both_down::drill(&kind, out).await?;
     }
     Ok(sound)

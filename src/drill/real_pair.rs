@@ -48,7 +48,7 @@ pub(super) async fn run(
     out: &mut Output,
     signals: &mut Signals,
 ) -> Result<ExitCode, DrillError> {
-    let runs = options.switchover.unwrap_or_default();
+    let runs = options.drills.switchover.unwrap_or_default();
     let load = LoadKind {
         writers: options.writers,
         rate: Some(options.rate.unwrap_or(RATE)),

@@ -81,11 +81,8 @@ pub(super) async fn to_and_fro(
             Ok(()) => {
                 note_phases(&mut run, proxy, event).await?;
                 note_statements(&mut run, &traffic.book, asked, answered);
-                let held = run.value(HELD);
-                format!(
-                    "{from} → {to}: nobody could write for {held:.1} ms, the longest statement took {:.1} ms",
-                    run.value(LONGEST)
-                )
+                let (held, longest) = (run.value(HELD), run.value(LONGEST));
+                format!("{from} → {to}: held for {held:.1} ms, longest statement {longest:.1} ms")
             }
             Err(AskError::Refused { words }) => {
                 report.faults.push(format!("not switched over to {to}: {words}"));
