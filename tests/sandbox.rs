@@ -4,16 +4,19 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls may panic as the test may")]
 
+#[path = "support/mod.rs"]
+mod support;
+
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStreamRequest, Conn, Row};
+use support::eventually;
 use tandem::config;
 use tandem::monitor::{Connection, Dialer, missing_privileges};
 use tandem::sandbox::{Sandbox, SandboxOptions, SandboxServer};
 use tandem::topology::{Flavor, ThreadState, grants};
-use tokio::time::Instant;
 
 /// For what must happen; it bounds a failing test and nothing else.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,18 +25,6 @@ async fn start(options: SandboxOptions) -> Sandbox {
     match Sandbox::start(options).await {
         Ok(sandbox) => sandbox,
         Err(error) => panic!("the sandbox did not start: {error}"),
-    }
-}
-
-/// Looks again and again until `look` finds what it looks for.
-async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "it never happened: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -3,27 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test calls may panic as the test may")]
 
+#[path = "support/mod.rs"]
+mod support;
+
 use std::time::{Duration, SystemTime};
 
 use mysql_async::prelude::Queryable;
+use support::eventually;
 use tandem::sandbox::{Sandbox, SandboxOptions, SandboxServer};
 use tandem::stranded::{End, InspectError, inspect};
 use tandem::topology::{Dialect, Flavor, MergeVerdict, Stranded};
-use tokio::time::Instant;
-
-/// For what must happen; it bounds a failing test and nothing else.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "it never happened: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 async fn end(server: &SandboxServer) -> End {
     let mut conn = server.root_connection().await.unwrap();

@@ -13,25 +13,10 @@ mod kill;
 mod limits;
 mod manners;
 
-use std::time::Duration;
-
 use fake_server::RawClient;
-use support::Stack;
+use support::{Stack, eventually};
 use tandem::wire::{Capabilities, native_token_of_password, sha2_token};
 use tokio::net::TcpStream;
-
-/// Waits until `look` finds something.
-async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    fake_server::within(what, async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await; // nobody tells us
-        }
-    })
-    .await
-}
 
 /// A login of the application's by hand, on a server's port or the proxy's.
 async fn log_in(port: u16, capabilities: Capabilities) -> RawClient {

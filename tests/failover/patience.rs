@@ -7,26 +7,10 @@ use tandem::sandbox::SandboxServer;
 use tandem::session::Activity;
 
 use crate::support::Stack;
+pub(crate) use crate::support::eventually;
 
 /// Bounds what has gone wrong; nothing waits for it otherwise.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Between two looks at something that cannot be waited for.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-
-/// Waits until `look` finds something.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let looking = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    };
-    let found = tokio::time::timeout(PATIENCE, looking).await;
-    found.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
-}
 
 /// Waits for something that must end.
 pub(crate) async fn within<T>(what: &str, waiting: impl Future<Output = T>) -> T {

@@ -15,9 +15,24 @@ pub struct Stack {
     pub sandbox: Sandbox,
 }
 
-/// An address on a free port.
-pub fn any_port() -> ServerAddress {
-    ServerAddress::Tcp { host: "127.0.0.1".into(), port: 0 }
+/// For what must happen; it bounds a failing test and nothing else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at something that cannot be waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Waits until `look` finds something.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, looking).await;
+    found.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
 }
 
 impl Stack {
@@ -76,9 +91,9 @@ impl Stack {
                 .active()
                 .is_some_and(|active| name.is_none_or(|name| table.servers.name(active) == name))
         });
-        tokio::time::timeout(Duration::from_secs(30), waiting)
+        tokio::time::timeout(PATIENCE, waiting)
             .await
-            .unwrap_or_else(|_| panic!("{name:?} did not become active within 30 s"))
+            .unwrap_or_else(|_| panic!("{name:?} did not become active within {PATIENCE:?}"))
             .expect("the proxy runs");
     }
 }
