@@ -105,8 +105,8 @@ compose() {
 }
 
 # What is tested before every server: each file of tests/ that starts real ones, but for memory.rs,
-# demo.rs and sandbox_cleanup.rs (the proxy's own memory, what the others test, how the owner of servers
-# ends), and for tls and hops, which are written for MariaDB and have their own cases for MySQL 9.
+# demo.rs, drill.rs and sandbox_cleanup.rs (the proxy's own memory, what the others test, how the owner of
+# servers ends), and for tls and hops, which are written for MariaDB and have their own cases for MySQL 9.
 with_servers=(sandbox control sessions failover operating protocol wire as_the_server clients logins stranded)
 
 # Before anything is run: the clients use a server that is there. Leaves a reason where there is none.

@@ -118,7 +118,7 @@ fn at(host: &str, port: u16) -> Admin {
 
 async fn asked(healthy: bool) -> Status {
     let admin = Proxy::new(healthy).open().await;
-    let mut console = Console::connect(&admin).await.unwrap();
+    let mut console = Client::connect(&admin).await.unwrap();
     Status {
         stats: console.ask("SHOW STATS").await.unwrap(),
         masters: console.ask("SHOW MASTERS").await.unwrap(),
@@ -180,7 +180,7 @@ async fn the_status_of_a_broken_pair_says_why() {
 #[tokio::test]
 async fn events_are_told_in_groups() {
     let admin = Proxy::new(true).open().await;
-    let mut console = Console::connect(&admin).await.unwrap();
+    let mut console = Client::connect(&admin).await.unwrap();
     let mut timeline = Timeline::new(Paint::new(false));
     let first = timeline.lines(&console.ask("SHOW EVENTS LIMIT 4").await.unwrap());
     insta::assert_snapshot!(first, @r"
@@ -223,15 +223,15 @@ async fn a_proxy_that_is_not_there_is_named() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let error = Console::connect(&at("0.0.0.0", port)).await.unwrap_err().to_string();
+    let error = Client::connect(&at("0.0.0.0", port)).await.unwrap_err().to_string();
     let tried =
         format!("no proxy answers at 127.0.0.1:{port} (Connection refused (os error 111)).");
     assert!(error.starts_with(&tried), "{error}");
     let off = Admin { console: None, ..at("127.0.0.1", port) };
-    assert!(matches!(Console::connect(&off).await, Err(AskError::Off)));
+    assert!(matches!(Client::connect(&off).await, Err(AskError::Off)));
     let path = "/nonexistent/console.sock".into();
     let unix = Admin { console: Some(ServerAddress::Unix(path)), ..off };
-    let error = Console::connect(&unix).await.unwrap_err().to_string();
+    let error = Client::connect(&unix).await.unwrap_err().to_string();
     assert!(error.starts_with("no proxy answers at unix:/nonexistent/console.sock (No such file"));
 }
 
