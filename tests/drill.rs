@@ -133,11 +133,12 @@ struct Used(Stack);
 
 impl Used {
     fn command(&self, arguments: &[&str], dsn: Option<&str>) -> Command {
-        let console = self.0.app.console().unwrap().to_string();
-        let switchover = ["--switchover", "3", "--rate", "50", "--real-pair"];
-        let mut command =
-            drill(self.0.sandbox.directory(), &[switchover.as_slice(), arguments].concat());
-        command.env("TANDEM_ADMIN__CONSOLE", console);
+        let directory = self.0.sandbox.directory();
+        let console = self.0.app.console().unwrap();
+        std::fs::write(directory.join("used.toml"), format!("[admin]\nconsole = \"{console}\"\n"))
+            .unwrap();
+        let switchover = ["--switchover", "3", "--rate", "50", "--real-pair", "-c", "used.toml"];
+        let mut command = drill(directory, &[switchover.as_slice(), arguments].concat());
         if let Some(dsn) = dsn {
             command.env("TANDEM_DRILL_DSN", dsn);
         }

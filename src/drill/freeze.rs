@@ -6,7 +6,7 @@ use mysql_async::prelude::Queryable as _;
 
 use super::kill::until_acknowledged;
 use super::output::Output;
-use super::report::{Counts, Measure, Report, Run};
+use super::report::{Measure, Report, Run};
 use super::stage::{Kind, Moment, Stage};
 use super::transfers::Transferred;
 use super::{DrillError, ms, within};
@@ -64,7 +64,7 @@ async fn freeze(
         out.figures(&report, &run)?;
         report.add(&run);
     }
-    report.remarks.push(transferred.to_string());
+    report.remark_on(&transferred);
     out.end(&report)?;
     Ok(report.is_sound())
 }
@@ -88,18 +88,11 @@ async fn once(
     // While it is fenced on sight, clients go on.
     until_acknowledged(&traffic, 1 - old, kind.load.a_second_or(ENOUGH[1])).await?;
     let told = traffic.stop().await;
-    let after = stage.proxy.counters().await?;
     // The two have each other's rows again, and the thawed one those that nobody received.
     stage.await_equal(&told.tables).await?;
     let kill = Kill { master: old, at: frozen.at };
-    let verdict = stage.judge(&told, kill, kind, report).await?;
-    let counts = Counts {
-        held: after.held - before.held,
-        retried: after.retried - before.retried,
-        ..Counts::of(&verdict)
-    };
-    let mut run = Run { counts, ..Run::default() };
-    let first = verdict.gap.map_or(f64::NAN, |Gap { first, .. }| frozen.to(first));
+    let (mut run, gap) = stage.judge(&told, kill, before, kind, report).await?;
+    let first = gap.map_or(f64::NAN, |Gap { first, .. }| frozen.to(first));
     run.time(GAP, first);
     run.time(FENCED, fenced);
     Ok((run, told.transferred))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::load::{Told, Traffic};
 use super::output::Output;
-use super::report::{Counts, Measure, Report, Run};
+use super::report::{Measure, Report, Run};
 use super::stage::{Kind, Moment, Stage, when};
 use super::transfers::Transferred;
 use super::{DrillError, ms, within};
@@ -49,7 +49,7 @@ pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bo
         out.figures(&report, &run)?;
         report.add(&run);
     }
-    report.remarks.push(transferred.to_string());
+    report.remark_on(&transferred);
     out.end(&report)?;
     Ok(report.is_sound())
 }
@@ -68,18 +68,11 @@ async fn once(
     stage.sandbox.server_mut(old).kill().await?;
     until_acknowledged(&traffic, 1 - old, kind.load.a_second_or(ENOUGH)).await?;
     let told = traffic.stop().await;
-    let after = stage.proxy.counters().await?;
     let rows = stage.transitions();
     stage.check_total(1 - old, &told.tables, report).await?;
     let kill = Kill { master: old, at: killed.at };
-    let verdict = stage.judge(&told, kill, kind, report).await?;
-    let counts = Counts {
-        held: after.held - before.held,
-        retried: after.retried - before.retried,
-        ..Counts::of(&verdict)
-    };
-    let mut run = Run { counts, ..Run::default() };
-    if let Some(gap) = verdict.gap {
+    let (mut run, gap) = stage.judge(&told, kill, before, kind, report).await?;
+    if let Some(gap) = gap {
         note_gap(&mut run, gap, killed, &rows);
     }
     Ok((run, told))

@@ -28,7 +28,15 @@ impl LoadKind {
         let rate = self
             .rate
             .map_or_else(|| "as fast as they can".to_owned(), |rate| format!("{rate} a second"));
-        format!("{} clients write, {rate}; {} transfer money", self.writers, Transfers::CLIENTS)
+        let pace = self.transfer_pace.map_or_else(
+            || "as fast as they can".to_owned(),
+            |pace| format!("each every {}", humantime::format_duration(pace)),
+        );
+        format!(
+            "{} clients write, {rate}; {} transfer money, {pace}",
+            self.writers,
+            Transfers::CLIENTS
+        )
     }
 
     /// About as many rows as are written in a second, but not more than `most`.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::spread::{SHARES, Spread};
+use super::transfers::Transferred;
 use crate::checker::Verdict;
 
 /// For names. With the figures behind it no line is longer than 78 columns.
@@ -168,6 +169,16 @@ impl Report {
     pub(super) fn fault(&mut self, number: usize, what: &str) {
         if number > 0 {
             self.faults.push(format!("{number} {what}"));
+        }
+    }
+
+    /// What became of transfers, and of rows that an asynchronous standby had not received.
+    pub(super) fn remark_on(&mut self, transferred: &Transferred) {
+        self.remarks.push(transferred.to_string());
+        let lost = Counts::NAMES.iter().zip(&self.counts).find(|(name, _)| **name == "lost");
+        let lost = lost.map_or(0.0, |(_, spread)| spread.sum());
+        if lost > 0.0 && self.is_sound() {
+            self.remarks.push(format!("the {lost} lost rows came back with the old master"));
         }
     }
 

@@ -7,12 +7,12 @@ use mysql_async::prelude::Queryable as _;
 
 use super::load::{Contents, LoadKind, Tables, Told, Traffic};
 use super::output::Output;
-use super::proxy::Proxy;
-use super::report::Report;
+use super::proxy::{Counters, Proxy};
+use super::report::{Counts, Report, Run};
 use super::transfers::Transfers;
 use super::{DrillError, ms, within};
 use crate::app::App;
-use crate::checker::{Book, Kill, Verdict};
+use crate::checker::{Book, Gap, Kill, Verdict};
 use crate::cli::DrillOptions;
 use crate::config::{Admin, Config, ReturningMaster};
 use crate::coordinator::JournalRow;
@@ -190,14 +190,17 @@ impl Stage {
     }
 
     /// Compares what clients were told with the tables: first on `new`, where nothing may be missing;
-    /// then on both, when the old master is back. The account of the first.
+    /// then on both, when the old master is back. What was counted (by the proxy since `before`), and the
+    /// gap.
     pub(super) async fn judge(
         &mut self,
         told: &Told,
         kill: Kill,
+        before: Counters,
         kind: &Kind,
         report: &mut Report,
-    ) -> Result<Verdict, DrillError> {
+    ) -> Result<(Run, Option<Gap>), DrillError> {
+        let after = self.proxy.counters().await?;
         let new = 1 - kill.master;
         let Contents { rows, .. } = self.contents(new, &told.tables).await?;
         let verdict = Verdict::of(&told.ledger, Some(kill), &[rows]);
@@ -212,7 +215,12 @@ impl Stage {
         // Of the old master, what it alone had has been delivered by now.
         let later = Verdict::of(&told.ledger, Some(kill), &tables);
         report.faults.extend(later.faults());
-        Ok(verdict)
+        let counts = Counts {
+            held: after.held - before.held,
+            retried: after.retried - before.retried,
+            ..Counts::of(&verdict)
+        };
+        Ok((Run { counts, ..Run::default() }, verdict.gap))
     }
 
     /// Starts a master again if it was killed or stopped; until both have the same rows.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::kill::{GAP, until_acknowledged};
 use super::output::Output;
-use super::report::{Counts, Report, Run};
+use super::report::Report;
 use super::stage::{Kind, Moment, Stage};
 use super::transfers::Transferred;
 use super::{DrillError, ms};
@@ -42,27 +42,20 @@ pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bo
         ended?;
         written?;
         let told = traffic.stop().await;
-        let after = stage.proxy.counters().await?;
         stage.check_total(1 - old, &told.tables, &mut report).await?;
         let kill = Kill { master: old, at: stopped.at };
-        let verdict = stage.judge(&told, kill, &kind, &mut report).await?;
-        let counts = Counts {
-            held: after.held - before.held,
-            retried: after.retried - before.retried,
-            ..Counts::of(&verdict)
-        };
-        let mut run = Run { counts, ..Run::default() };
-        let gap = verdict.gap.map_or(f64::NAN, |gap| ms(Gap::length(gap)));
+        let (mut run, gap) = stage.judge(&told, kill, before, &kind, &mut report).await?;
+        let gap = gap.map_or(f64::NAN, |gap| ms(Gap::length(gap)));
         run.time(GAP, gap);
         out.run(&format!(
             "{number:>4}/{runs}: gap {gap:.1} ms; held {}, unknown {}, lost {}",
-            counts.held, counts.unknown, counts.lost
+            run.counts.held, run.counts.unknown, run.counts.lost
         ))?;
         out.figures(&report, &run)?;
         report.add(&run);
         transferred.add(&told.transferred);
     }
-    report.remarks.push(transferred.to_string());
+    report.remark_on(&transferred);
     out.end(&report)?;
     Ok(report.is_sound())
 }
