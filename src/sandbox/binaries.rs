@@ -1,7 +1,7 @@
 //! Finding a server program, and running it from where it lies.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -159,10 +159,13 @@ impl ServerBinaries {
             .find(|plugins| plugins.is_dir())
     }
 
-    /// A command that runs the server, still without arguments.
-    pub(super) fn command(&self) -> Command {
-        let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]);
+    /// A command that runs the server, still without arguments; behind `enter`, which is empty or
+    /// itself a command that becomes the one it is given.
+    pub(super) fn command(&self, enter: &[String]) -> Command {
+        let words: Vec<&OsStr> =
+            enter.iter().map(OsStr::new).chain(self.command.iter().map(OsStr::new)).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         command
     }
 

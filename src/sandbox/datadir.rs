@@ -78,7 +78,7 @@ async fn initialise(binaries: &ServerBinaries, directory: &Path) -> Result<(), S
         .map_err(io("write my.cnf"))?;
     let log = std::fs::File::create(directory.join("error.log")).map_err(io("make a log"))?;
 
-    let mut command = binaries.command();
+    let mut command = binaries.command(&[]);
     command
         .arg(defaults_file(&configuration))
         .process_group(0)

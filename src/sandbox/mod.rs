@@ -4,11 +4,11 @@
 //! the sandbox starts real `mariadbd` or `mysqld` processes, configured as `tandem setup` would have
 //! it, makes them a pair and hands out the means to hurt them: kill -9, freeze, stop, cut off from
 //! the network. It needs no privileges, no container and no installed service, and it may run as
-//! often at once as there is memory.
+//! often at once as there is memory. Who has privileges may give each server a network of its own.
 //!
 //! - **Fast.** The system tables are made once and copied; all servers start at the same time.
 //! - **Private.** Everything lies in one directory that only its owner can enter. Servers listen on
-//!   loopback; `root` has no password, and can be reached only through a socket in that directory.
+//!   loopback, or in the network that they are given; `root` has no password, and can be reached only through a socket in that directory.
 //! - **Without a trace.** Servers and directory never outlive their owner, not even one that is
 //!   killed with kill -9: `watchdog.rs` says how.
 //! - **Any server.** [`ServerBinaries`] finds the installed one, or is pointed at another: MariaDB
@@ -32,4 +32,4 @@ mod watchdog;
 pub use binaries::{BinariesError, ServerBinaries};
 pub use error::SandboxError;
 pub use server::SandboxServer;
-pub use start::{Progress, Sandbox, SandboxOptions};
+pub use start::{Progress, Sandbox, SandboxOptions, ServerNetwork};

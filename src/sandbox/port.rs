@@ -1,7 +1,7 @@
-//! A loopback port that nobody else gets.
+//! A port that nobody else gets: of loopback, or in a network of its own.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
@@ -14,7 +14,8 @@ use socket2::{Domain, Socket, Type};
 /// (socket(7)), which servers do; it hands the port to nobody who asks for just any.
 #[derive(Debug)]
 pub(super) struct ReservedPort {
-    _bound: Socket,
+    /// `None` where there is nobody else.
+    _bound: Option<Socket>,
     address: SocketAddr,
 }
 
@@ -26,7 +27,12 @@ impl ReservedPort {
         // After the bind, so that the bind itself was exclusive.
         bound.set_reuse_address(true)?;
         let address = bound.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { _bound: bound, address })
+        Ok(Self { _bound: Some(bound), address })
+    }
+
+    /// One in a network that the server has for itself: every port is free there.
+    pub(super) fn alone_at(address: IpAddr) -> Self {
+        Self { _bound: None, address: SocketAddr::new(address, 3306) }
     }
 
     /// Where it is.

@@ -30,6 +30,8 @@ pub(super) struct Invocation {
     pub(super) binaries: ServerBinaries,
     pub(super) arguments: Vec<String>,
     pub(super) environment: Vec<(String, String)>,
+    /// What it is started with in a network of its own; empty for this process's network.
+    pub(super) enter: Vec<String>,
 }
 
 /// A server process, and the means to hurt it.
@@ -222,9 +224,9 @@ impl SandboxServer {
             .append(true)
             .open(self.directory.join("error.log"))
             .map_err(SandboxError::io("open the server's log"))?;
-        let Invocation { binaries, arguments, environment } = &self.invocation;
+        let Invocation { binaries, arguments, environment, enter } = &self.invocation;
         let process = binaries
-            .command()
+            .command(enter)
             .arg(datadir::defaults_file(&self.directory.join("my.cnf")))
             .args(arguments)
             .envs(environment.iter().map(|(name, value)| (name, value)))

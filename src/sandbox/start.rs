@@ -1,5 +1,6 @@
 //! Starting a whole sandbox.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,8 @@ pub struct SandboxOptions {
     pub semi_sync: bool,
     /// Whether a forwarder stands in front of each server, so that it can be cut off.
     pub forwarders: bool,
+    /// A network of its own for each master, in their order; empty for loopback.
+    pub networks: Vec<ServerNetwork>,
     /// Further arguments for every server.
     pub arguments: Vec<String>,
     /// Further variables of every server's environment.
@@ -47,6 +50,16 @@ pub struct SandboxOptions {
     pub progress: Option<UnboundedSender<Progress>>,
 }
 
+/// A network (namespace) that a server has for itself. Made, joined with others and removed by whoever
+/// wants it: that needs privileges which the sandbox does without.
+#[derive(Clone, Debug)]
+pub struct ServerNetwork {
+    /// A command that runs, by exec, what follows it inside: `nsenter --net=/proc/7/ns/net`.
+    pub enter: Vec<String>,
+    /// The server's address in there; it listens on port 3306.
+    pub address: IpAddr,
+}
+
 impl Default for SandboxOptions {
     fn default() -> Self {
         Self {
@@ -55,6 +68,7 @@ impl Default for SandboxOptions {
             durable: true,
             semi_sync: false,
             forwarders: false,
+            networks: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
             parent: None,
@@ -252,7 +266,11 @@ impl Sandbox {
         for number in 1..=options.masters {
             let name = format!("m{number}");
             let directory = self.directory().join(&name);
-            let port = ReservedPort::take().map_err(SandboxError::io("find a free port"))?;
+            let network = options.networks.get(usize::from(number) - 1);
+            let port = match network {
+                Some(network) => ReservedPort::alone_at(network.address),
+                None => ReservedPort::take().map_err(SandboxError::io("find a free port"))?,
+            };
             let place = Place {
                 number: number.into(),
                 masters: options.masters.into(),
@@ -267,6 +285,7 @@ impl Sandbox {
                 binaries: self.binaries.clone(),
                 arguments: options.arguments.clone(),
                 environment: options.environment.clone(),
+                enter: network.map_or_else(Vec::new, |network| network.enter.clone()),
             };
             self.servers.push(SandboxServer::new(name, invocation, directory, port)?);
         }
