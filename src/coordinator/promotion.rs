@@ -16,12 +16,17 @@ use super::catch_up::text_literal;
 use super::failure::failure;
 use super::semi_sync::{self, SemiSync, Switch};
 use crate::failover::{OrderFailure, OrderResult};
-use crate::monitor::{Answers, Columns, Connection, ConnectionError};
+use crate::monitor::{Answers, Columns, Connection, ConnectionError, IDLE_SECONDS};
 use crate::topology::grants::Privilege;
 use crate::topology::{Flavor, Term};
 
 /// The lock that serialises writers of terms.
 const LOCK: &str = "tandem.term";
+
+/// How long its holder may be silent before the server ends its connection, and the lock with it. A
+/// holder whose machine lost its power never closes the connection, and nobody could be made active
+/// here for as long as the server believes in it.
+const LOCK_IDLE_SECONDS: u32 = 5;
 
 /// A decision to be written.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +80,7 @@ pub(super) async fn promote(
     }
     statements.push((insert(term, decision), Privilege::Terms));
     statements.push(("SET GLOBAL read_only=0".to_owned(), Privilege::ReadOnly));
-    statements.push((format!("DO RELEASE_LOCK('{LOCK}')"), Privilege::Terms));
+    statements.extend(release());
     match run(connection, &statements).await {
         Ok(()) => Ok((OrderResult::Promoted(term), switch)),
         Err(error) => {
@@ -165,7 +170,8 @@ async fn stand(connection: &mut Connection) -> Result<Standing, OrderFailure> {
         Flavor::MySql => "@@GLOBAL.super_read_only",
     };
     let question = format!(
-        "SELECT GET_LOCK('{LOCK}', 2) AS locked, @@GLOBAL.auto_increment_increment AS step, \
+        "SET SESSION wait_timeout={LOCK_IDLE_SECONDS}; \
+         SELECT GET_LOCK('{LOCK}', 2) AS locked, @@GLOBAL.auto_increment_increment AS step, \
          @@GLOBAL.auto_increment_offset AS start, {super_read_only} AS super_read_only; {}; \
          SELECT term, active, decided_by FROM tandem.term ORDER BY term DESC LIMIT 2",
         semi_sync::QUESTIONS
@@ -173,7 +179,7 @@ async fn stand(connection: &mut Connection) -> Result<Standing, OrderFailure> {
     let answers = connection.ask(&question).await;
     let answers = answers.map_err(|error| failure(error, connection, Privilege::Terms))?;
     let has_table = match &answers.error {
-        Some((1146 | 1049, _)) if answers.sets.len() == 3 => false,
+        Some((1146 | 1049, _)) if answers.sets.len() == 4 => false,
         Some((code, message)) => {
             let error = ConnectionError::Server { code: *code, message: message.clone() };
             return Err(failure(error, connection, Privilege::Terms));
@@ -188,7 +194,7 @@ async fn stand(connection: &mut Connection) -> Result<Standing, OrderFailure> {
 /// `None` when the lock was not to be had.
 fn read_standing(answers: &Answers, has_table: bool) -> Result<Option<Standing>, ConnectionError> {
     let rows = |place: usize| answers.sets.get(place).map_or(&[][..], Vec::as_slice);
-    let Some(first) = rows(0).first().map(Columns) else {
+    let Some(first) = rows(1).first().map(Columns) else {
         return Err(ConnectionError::Unintelligible("no answer to GET_LOCK".to_owned()));
     };
     if first.find(&["locked"]).as_deref() != Some("1") {
@@ -205,9 +211,9 @@ fn read_standing(answers: &Answers, has_table: bool) -> Result<Option<Standing>,
         increment: first.number(&["step"])?,
         offset: first.number(&["start"])?,
         super_read_only: first.number::<u8>(&["super_read_only"])? != 0,
-        semi_sync: SemiSync::read(rows(1), rows(2)),
+        semi_sync: SemiSync::read(rows(2), rows(3)),
         has_table,
-        terms: rows(3).iter().map(Columns).map(term).collect::<Result<_, ConnectionError>>()?,
+        terms: rows(4).iter().map(Columns).map(term).collect::<Result<_, ConnectionError>>()?,
     }))
 }
 
@@ -232,8 +238,14 @@ fn open_and_unlock(connection: &Connection) -> Vec<(String, Privilege)> {
         statements.push(("SET GLOBAL super_read_only=0".to_owned(), Privilege::ReadOnly));
     }
     statements.push(("SET GLOBAL read_only=0".to_owned(), Privilege::ReadOnly));
-    statements.push((format!("DO RELEASE_LOCK('{LOCK}')"), Privilege::Terms));
+    statements.extend(release());
     statements
+}
+
+/// The connection has other orders before it: it is as it was before the lock was taken.
+fn release() -> [(String, Privilege); 2] {
+    let idle = format!("SET SESSION wait_timeout={IDLE_SECONDS}");
+    [(format!("DO RELEASE_LOCK('{LOCK}')"), Privilege::Terms), (idle, Privilege::Terms)]
 }
 
 /// Runs the statements in one packet; a refusal is attributed to the privilege of its statement.
@@ -255,7 +267,7 @@ async fn run(
 }
 
 async fn unlock(connection: &mut Connection) -> Result<(), OrderFailure> {
-    run(connection, &[(format!("DO RELEASE_LOCK('{LOCK}')"), Privilege::Terms)]).await
+    run(connection, &release()).await
 }
 
 #[cfg(test)]

@@ -20,8 +20,15 @@ use crate::topology::{Flavor, GtidSet, ThreadState};
 /// [`Facts::claimed`]: crate::topology::Facts::claimed
 const LOCK: &str = "tandem.switchover";
 
+/// The server ends the connection after this, should the machine of its holder have lost its power: it
+/// would be refused as "another Tandem" for as long as the server believes in it. Longer than a switchover
+/// takes.
+const CLAIM_SECONDS: u32 = 10 * 60;
+
 /// Takes the lock. It is held for as long as `connection` lives.
 pub(super) async fn claim(connection: &mut Connection) -> Result<(), OrderFailure> {
+    let idle = format!("SET SESSION wait_timeout={CLAIM_SECONDS}");
+    ask(connection, &idle, Privilege::Terms).await?;
     let question =
         format!("SELECT GET_LOCK('{LOCK}', 0) AS locked, IS_USED_LOCK('{LOCK}') AS holder");
     let rows = ask(connection, &question, Privilege::Terms).await?;

@@ -263,7 +263,7 @@ impl Target {
 
 /// How long a server should keep an idle control connection: `wait_timeout` of a server may be
 /// short for the sake of its applications.
-const IDLE_SECONDS: usize = 24 * 60 * 60;
+pub const IDLE_SECONDS: usize = 24 * 60 * 60;
 
 /// What the statements of one packet returned.
 #[derive(Debug)]

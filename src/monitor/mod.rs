@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 
 pub use accounts::AccountReader;
 pub use columns::Columns;
-pub use connection::{Answers, Connection, ConnectionError, Dialer};
+pub use connection::{Answers, Connection, ConnectionError, Dialer, IDLE_SECONDS};
 pub use grants::missing_privileges;
 pub use heartbeat::HeartbeatWriter;
 pub use mysql::MysqlProbe;
