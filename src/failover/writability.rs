@@ -54,8 +54,8 @@ impl Closed {
     pub(super) fn patience(self, policy: &Policy) -> Duration {
         match self {
             Self::ByUs | Self::ByRestart => Duration::ZERO,
-            Self::NotOpenedYet => policy.one_round() * 2,
-            Self::Abandoned => policy.one_round(),
+            // To open what the highest term names is right whoever does it.
+            Self::NotOpenedYet | Self::Abandoned => policy.one_round(),
             Self::BySomebody => policy.others(),
         }
     }
