@@ -26,7 +26,7 @@ use super::opening::Opening;
 use super::phase::{Phase, decide};
 use super::request::{Answer, RequestId};
 use crate::config::Fencing;
-use crate::topology::{ServerId, Term, TermStore, ThreadState};
+use crate::topology::{Channel, Flavor, ServerId, Term, TermStore, ThreadState};
 
 /// A switchover under way.
 #[derive(Clone, Debug)]
@@ -156,8 +156,13 @@ fn broken_link(cx: &Context, receiver: ServerId, source: ServerId) -> Option<Str
         return Some(format!("{name} receives nothing from {from}"));
     };
     if !channel.uses_gtid {
+        let mend = cx
+            .topology
+            .facts(receiver)
+            .map(|facts| format!("; mend it with: {}", use_gtid(facts.identity.flavor, channel)));
         return Some(format!(
-            "{name} receives from {from} without GTID, so that nobody can tell when it has all"
+            "{name} receives from {from} without GTID, so that nobody can tell when it has all{}",
+            mend.unwrap_or_default()
         ));
     }
     if channel.io != ThreadState::Yes {
@@ -170,4 +175,21 @@ fn broken_link(cx: &Context, receiver: ServerId, source: ServerId) -> Option<Str
     }
     (channel.sql != ThreadState::Yes)
         .then(|| format!("{name} does not apply what it gets (Slave_SQL_Running: {})", channel.sql))
+}
+
+/// What has a channel that is told a file and a position follow GTIDs. Of one that knows its
+/// position the server knows what it has executed, in either family.
+fn use_gtid(flavor: Flavor, channel: &Channel) -> String {
+    let name = channel.name.replace('\'', "''");
+    match flavor {
+        Flavor::MariaDb => format!(
+            "STOP SLAVE '{name}'; CHANGE MASTER '{name}' TO MASTER_USE_GTID=slave_pos; \
+             START SLAVE '{name}'"
+        ),
+        Flavor::MySql => format!(
+            "STOP REPLICA FOR CHANNEL '{name}'; \
+             CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION=1 FOR CHANNEL '{name}'; \
+             START REPLICA FOR CHANNEL '{name}'"
+        ),
+    }
 }
