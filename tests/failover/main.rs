@@ -11,11 +11,18 @@ mod support;
 
 mod configuration;
 mod draining;
+mod dying;
 mod heartbeat;
 mod idle;
 mod in_flight;
 mod lagging;
+#[path = "../partitions/ledger.rs"]
+#[allow(dead_code, reason = "shared with another suite")]
+mod ledger;
 mod logins;
+#[path = "../partitions/masters.rs"]
+#[allow(dead_code, reason = "shared with another suite")]
+mod masters;
 mod nobody;
 mod patience;
 mod process;
@@ -23,3 +30,4 @@ mod returning;
 mod silence;
 mod strangers;
 mod switching_over;
+mod wiretap;

@@ -29,44 +29,61 @@ pub(crate) struct Ended {
 impl Process {
     /// One in front of these servers; `failover` goes under `[failover]`.
     pub(crate) fn before(sandbox: &Sandbox, failover: &str) -> Self {
-        let account = sandbox.monitor();
         let masters: String = sandbox
             .servers()
             .iter()
             .map(|server| master(server.name(), &server.address().to_string()))
             .collect();
-        Self::start(&format!(
-            "{masters}[monitor]\nuser = \"{}\"\npassword = \"{}\"\n[failover]\n{failover}\n",
-            account.user,
-            account.password.reveal()
-        ))
+        Self::start(&format!("{masters}{}[failover]\n{failover}\n", monitor(sandbox)))
     }
 
     /// One with these masters and sections.
     pub(crate) fn start(sections: &str) -> Self {
+        Self::start_behind(&[], sections)
+    }
+
+    /// One that is started with `enter`, a command that becomes the one that follows it.
+    pub(crate) fn start_behind(enter: &[String], sections: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = |name: &str| format!("unix:{}", directory.path().join(name).display());
         let file = format!(
-            "listen = [\"{}\"]\n{sections}[admin]\nconsole = \"off\"\nhttp = \"{}\"\n",
+            "listen = [\"{}\"]\n{sections}[admin]\nconsole = \"{}\"\nhttp = \"{}\"\n",
             path("t.sock"),
+            path("c.sock"),
             path("h.sock")
         );
-        let child = spawn(directory.path(), &file);
+        let child = spawn(directory.path(), enter, &file);
         Self { child, directory }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the application logs in with through its socket.
+    pub(crate) fn options(&self) -> OptsBuilder {
+        OptsBuilder::default()
+            .user(Some("app"))
+            .pass(Some("app"))
+            .db_name(Some("app"))
+            .socket(Some(self.directory.path().join("t.sock").to_string_lossy()))
+    }
+
+    /// A login to its console.
+    pub(crate) async fn console(&self) -> Conn {
+        let socket = self.directory.path().join("c.sock");
+        eventually("the console", async || {
+            let opts =
+                OptsBuilder::default().user(Some("admin")).socket(Some(socket.to_string_lossy()));
+            Conn::new(opts).await.ok()
+        })
+        .await
     }
 
     /// A login of the application's through its socket; tried until the socket is there.
     pub(crate) async fn connect(&self) -> Conn {
-        let socket = self.directory.path().join("t.sock");
-        eventually("a login", async || {
-            let opts = OptsBuilder::default()
-                .user(Some("app"))
-                .pass(Some("app"))
-                .db_name(Some("app"))
-                .socket(Some(socket.to_string_lossy()));
-            Conn::new(opts).await.ok()
-        })
-        .await
+        eventually("a login", async || Conn::new(self.options()).await.ok()).await
     }
 
     /// What it has written to its log.
@@ -133,20 +150,32 @@ pub(crate) fn master(name: &str, address: &str) -> String {
     format!("[[masters]]\nname = \"{name}\"\naddress = \"{address}\"\n")
 }
 
+/// The `[monitor]` section with this sandbox's account; more keys may follow it.
+pub(crate) fn monitor(sandbox: &Sandbox) -> String {
+    let account = sandbox.monitor();
+    format!(
+        "[monitor]\nuser = \"{}\"\npassword = \"{}\"\n",
+        account.user,
+        account.password.reveal()
+    )
+}
+
 /// Runs `tandem` with this file until it ends by itself, as it must.
 pub(crate) async fn run_to_its_end(file: &str) -> Ended {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut child = spawn(directory.path(), file);
+    let mut child = spawn(directory.path(), &[], file);
     let status = eventually("the end of tandem", async || child.try_wait().expect("a child")).await;
     Ended { status, said: read_log(directory.path()) }
 }
 
-fn spawn(directory: &Path, file: &str) -> Child {
+fn spawn(directory: &Path, enter: &[String], file: &str) -> Child {
     let path = directory.join("proxy.toml");
     std::fs::File::create(&path).and_then(|mut f| f.write_all(file.as_bytes())).expect("written");
     let log = std::fs::File::create(directory.join("log")).expect("a log");
-    Command::new(env!("CARGO_BIN_EXE_tandem"))
-        .arg("-c")
+    let words = enter.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_tandem"), "-c"]);
+    let words: Vec<&str> = words.collect();
+    Command::new(words[0])
+        .args(&words[1..])
         .arg(&path)
         .current_dir(directory)
         .stdin(Stdio::null())

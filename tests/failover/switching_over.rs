@@ -1,9 +1,11 @@
 //! Planned switchovers by the console, to and fro, and those that are undone.
 
-use mysql_async::prelude::*;
-use tandem::topology::ServerId;
+use std::time::{Duration, Instant};
 
-use crate::patience::within;
+use mysql_async::prelude::*;
+use tandem::topology::{Flavor, ServerId};
+
+use crate::patience::{ask, await_statement, eventually, within};
 use crate::support::Stack;
 
 const M1: ServerId = ServerId(0);
@@ -24,7 +26,8 @@ async fn until_steady(stack: &Stack, active: ServerId) {
 #[tokio::test]
 async fn to_and_fro_without_an_error_and_undone_for_what_stays_open() {
     let stack = Stack::start_with(Default::default(), |config| {
-        config.switchover.drain = std::time::Duration::from_millis(300);
+        config.switchover.drain = Duration::from_millis(300);
+        config.failover.catch_up = Duration::from_secs(2);
     })
     .await;
     let mut console = stack.console().await;
@@ -45,6 +48,9 @@ async fn to_and_fro_without_an_error_and_undone_for_what_stays_open() {
 
     open_transaction(&stack, &mut console, &mut client).await;
     temporary_table(&stack, &mut console).await;
+    running_ddl(&stack, &mut console, true).await;
+    running_ddl(&stack, &mut console, false).await;
+    lagging(&stack, &mut console).await;
     pause(&stack, &mut console, &mut client).await;
 }
 
@@ -83,6 +89,81 @@ async fn temporary_table(stack: &Stack, console: &mut mysql_async::Conn) {
     client.query_drop("INSERT INTO mine VALUES (1)").await.expect("still there");
     client.query_drop("DROP TEMPORARY TABLE mine").await.expect("dropped");
     client.disconnect().await.expect("gone");
+}
+
+/// An ALTER TABLE that does not end, of a client or past the proxy: undone within its deadline, and
+/// nothing is left closed.
+async fn running_ddl(stack: &Stack, console: &mut mysql_async::Conn, through: bool) {
+    let m1 = stack.sandbox.server(0);
+    m1.execute(&["CREATE TABLE app.altered (a INT)"]).await.expect("made");
+    // As long as a reader is in a transaction the statement runs, and waits for it.
+    let mut reader = m1.root_connection().await.expect("root's login");
+    reader.query_drop("BEGIN").await.expect("begun");
+    let _: Vec<u32> = reader.query("SELECT a FROM app.altered").await.expect("read");
+    let mut client = match through {
+        true => stack.connect().await,
+        false => m1.root_connection().await.expect("root's login"),
+    };
+    let altering =
+        tokio::spawn(
+            async move { client.query_drop("ALTER TABLE app.altered ADD COLUMN b INT").await },
+        );
+    await_statement(m1, "ALTER TABLE app.altered").await;
+    let began = Instant::now();
+    let undone = order(console, "SWITCHOVER TO m2").await.expect_err("DDL is running");
+    println!("through the proxy: {through}: {undone} ({:?})", began.elapsed());
+    let why = if through { "is executing a statement" } else { "m1 cannot be made read-only" };
+    assert!(undone.contains("is undone") && undone.contains(why), "{undone}");
+    until_steady(stack, M1).await;
+    let open = match stack.sandbox.binaries().flavor() {
+        Flavor::MariaDb => "SELECT @@GLOBAL.read_only",
+        Flavor::MySql => "SELECT @@GLOBAL.read_only OR @@GLOBAL.super_read_only",
+    };
+    assert_eq!(ask::<u8>(m1, open).await, 0, "it is writable again");
+    stack.connect().await.query_drop("INSERT INTO t VALUES ()").await.expect("written");
+    reader.query_drop("COMMIT").await.expect("done");
+    within("the ALTER", altering).await.expect("it ran").expect("it was not broken off");
+    m1.execute(&["DROP TABLE app.altered"]).await.expect("dropped");
+}
+
+/// A standby that is told to stay behind is not waited for longer than `catch_up`, with nothing frozen.
+async fn lagging(stack: &Stack, console: &mut mysql_async::Conn) {
+    let delay = |seconds: u32| match stack.sandbox.binaries().flavor() {
+        Flavor::MariaDb => [
+            "STOP SLAVE".to_owned(),
+            format!("CHANGE MASTER TO MASTER_DELAY={seconds}"),
+            "START SLAVE".to_owned(),
+        ],
+        Flavor::MySql => [
+            "STOP REPLICA".to_owned(),
+            format!("CHANGE REPLICATION SOURCE TO SOURCE_DELAY={seconds}"),
+            "START REPLICA".to_owned(),
+        ],
+    };
+    let set = async |seconds| {
+        for statement in delay(seconds) {
+            stack.sandbox.server(1).execute(&[&statement]).await.expect("another delay");
+        }
+        stack.sandbox.await_replication().await.expect("both threads run");
+    };
+    set(60).await;
+    let mut client = stack.connect().await;
+    client.query_drop("INSERT INTO t VALUES ()").await.expect("written");
+    // Before m2 has received the row there is nothing to catch up with, and it is given up later on.
+    let undone = eventually("it is behind by what it has received", async || {
+        until_steady(stack, M1).await;
+        let began = Instant::now();
+        let refused = order(console, "SWITCHOVER TO m2").await.expect_err("it is behind");
+        println!("lagging: {refused} ({:?})", began.elapsed());
+        refused.contains("did not get closer").then_some(refused)
+    })
+    .await;
+    assert!(undone.contains("no switchover"), "nothing was frozen: {undone}");
+    until_steady(stack, M1).await;
+    client.query_drop("INSERT INTO t VALUES ()").await.expect("it is open");
+    set(0).await;
+    eventually("a switchover", async || order(console, "SWITCHOVER TO m2").await.ok()).await;
+    order(console, "SWITCHOVER TO m1").await.expect("back");
 }
 
 /// Statements wait, and none is lost.

@@ -1,0 +1,266 @@
+//! A coordinator that dies at each single step of a switchover: one master is active afterwards, soon,
+//! and never two.
+//!
+//! The proxy is a process of its own behind a relay that reads its statements (`wiretap.rs`) and ends it
+//! with kill -9 at exactly one of them. Another proxy, which is there already or is started at once,
+//! finds what it left.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::*;
+use tandem::sandbox::{Sandbox, SandboxOptions};
+
+use crate::ledger::{Client, Fate, tokens};
+use crate::masters::Watch;
+use crate::patience::{eventually, within};
+use crate::process::{Process, master, monitor};
+use crate::wiretap::{Place, Wiretap};
+
+/// Far more than the round of probes that it should be, for machines that are busy with other things.
+const LONG: Duration = Duration::from_secs(15);
+
+use Successor::{Restart, Sidecar, SidecarWithoutAWord};
+
+/// Who comes after the one that died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Successor {
+    /// Another proxy that runs all the time.
+    Sidecar,
+    /// One that is started at once.
+    Restart,
+    /// Another proxy; the machine of the dead one lost its power, so that no connection is closed.
+    SidecarWithoutAWord,
+}
+
+struct Rig {
+    sandbox: Sandbox,
+    wiretap: Wiretap,
+    watch: Watch,
+    told: Vec<Client>,
+    figures: Vec<String>,
+}
+
+fn sections(sandbox: &Sandbox, addresses: &[SocketAddr]) -> String {
+    let masters: String = sandbox
+        .servers()
+        .iter()
+        .zip(addresses)
+        .map(|(server, address)| master(server.name(), &address.to_string()))
+        .collect();
+    format!(
+        "{masters}{}interval = \"500ms\"\ntimeout = \"500ms\"\n[failover]\ncatch_up = \"2s\"\n\
+         min_interval = \"0s\"\nacknowledge_after = 0\n[server_tls]\nmode = \"disabled\"\n",
+        monitor(sandbox)
+    )
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let options = SandboxOptions { durable: false, ..Default::default() };
+        let sandbox = Sandbox::start(options).await.expect("a pair");
+        let table = "CREATE TABLE app.written (id BIGINT AUTO_INCREMENT PRIMARY KEY, \
+                     token VARCHAR(64) NOT NULL, by_server INT NOT NULL)";
+        sandbox.server(0).execute(&[table]).await.expect("made");
+        let addresses: Vec<_> = sandbox.servers().iter().map(|server| server.direct()).collect();
+        let wiretap = Wiretap::start(&sandbox.monitor().user, &addresses).await;
+        // Makes somebody active, so that there are terms to look at.
+        let first = Process::start(&sections(&sandbox, &addresses));
+        first.connect().await.query_drop("DO 0").await.expect("somebody is active");
+        let watch = Watch::start(&sandbox).await;
+        Self { sandbox, wiretap, watch, told: Vec::new(), figures: Vec::new() }
+    }
+
+    fn direct(&self) -> Process {
+        let addresses: Vec<_> =
+            self.sandbox.servers().iter().map(|server| server.direct()).collect();
+        Process::start(&sections(&self.sandbox, &addresses))
+    }
+
+    fn client(&mut self, name: &str, proxy: &Process) {
+        let name = format!("{name}{}", self.told.len());
+        self.told.push(Client::start(name, proxy.options()));
+    }
+
+    /// Waits until the newest client is acknowledged some writes.
+    async fn goes_on(&self) {
+        let client = self.told.last().expect("there is one");
+        let before = client.acknowledged();
+        eventually("writes", async || (client.acknowledged() >= before + 3).then_some(())).await;
+    }
+
+    /// A switchover whose coordinator dies there: after which statement. `None` when it got to its end
+    /// first.
+    async fn die_at(&mut self, place: Place, successor: Successor) -> Option<String> {
+        let coordinator = Process::start(&sections(&self.sandbox, self.wiretap.addresses()));
+        let mut console = coordinator.console().await;
+        let (from, to) = eventually("a steady coordinator", async || {
+            let masters: Vec<mysql_async::Row> = console.query("SHOW MASTERS").await.ok()?;
+            let role = |row: &mysql_async::Row| row.get::<String, _>("State").unwrap_or_default();
+            let active = masters.iter().position(|row| role(row) == "active")?;
+            let both = masters.iter().all(|row| role(row) == "active" || role(row) == "standby");
+            both.then_some((active, 1 - active))
+        })
+        .await;
+        self.client("c", &coordinator);
+        self.goes_on().await;
+        let sidecar = (successor != Restart).then(|| self.direct());
+        if let Some(sidecar) = &sidecar {
+            self.client("s", sidecar);
+            self.goes_on().await;
+        }
+        let terms = self.watch.since(Instant::now())[0].term;
+        let before = terms.into_iter().max().expect("two");
+        let start = Instant::now();
+        let silent = successor == SidecarWithoutAWord;
+        self.wiretap.arm(coordinator.pid(), place, silent);
+        let order = format!("SWITCHOVER TO m{}", to + 1);
+        let ordered = console.query_first::<String, _>(&order);
+        let survived = within("the switchover", async {
+            tokio::select! {
+                answer = ordered => match answer {
+                    Ok(answer) => Some(answer),
+                    Err(mysql_async::Error::Server(refused)) => panic!("refused: {refused}"),
+                    // It is dead, and the relay is about to say so.
+                    Err(_) => { self.wiretap.died().await; None }
+                },
+                () = self.wiretap.died() => None,
+            }
+        })
+        .await;
+        let after = self.wiretap.disarm();
+        if let Some(answer) = survived {
+            let answer = answer.expect("a row");
+            assert!(answer.contains("is active by term"), "{answer}");
+            self.told.iter().for_each(Client::stop);
+            return None;
+        }
+        let after = after.expect("it died");
+        let restarted = (successor == Restart).then(|| self.direct());
+        if let Some(restarted) = &restarted {
+            self.client("r", restarted);
+        }
+        // The one that comes after it serves writes: a master is active.
+        self.goes_on().await;
+        let (both_open, nobody) = self.watch.durations(start);
+        assert_eq!(both_open, Duration::ZERO, "after {after}");
+        assert!(nobody < LONG, "nobody was active for {nobody:?} after {after}");
+        let now = *self.watch.since(Instant::now()).last().expect("one");
+        let open: Vec<usize> = (0..2).filter(|server| now.open[*server]).collect();
+        let term = now.term.into_iter().max().expect("two");
+        assert_eq!(open.len(), 1, "{now:?} after {after}");
+        // The one that the highest term names.
+        assert_eq!(open[0] == to, term > before, "{now:?} after {after}");
+        let place = format!("{}.{}", place.packet, place.statements);
+        let line = format!(
+            "{place:<6} {:<20} {:<12} {:>9.1}  {}",
+            format!("{successor:?}"),
+            if open[0] == from { "the old one" } else { "the new one" },
+            nobody.as_secs_f64() * 1000.0,
+            after.chars().take(60).collect::<String>(),
+        );
+        println!("{line}");
+        self.figures.push(line);
+        if silent {
+            self.the_dead_let_go(sidecar.as_ref().expect("it runs"), from, open[0]).await;
+        }
+        self.wiretap.forget();
+        self.told.iter().for_each(Client::stop);
+        Some(after)
+    }
+
+    /// The server ends the connections of a machine that says nothing more, so that what it held does not
+    /// stay for the hours that a server's TCP takes to notice.
+    async fn the_dead_let_go(&self, sidecar: &Process, left: usize, active: usize) {
+        let held = "SELECT IS_USED_LOCK('tandem.term') IS NOT NULL";
+        for server in self.sandbox.servers() {
+            let mut root = server.root_connection().await.expect("root's login");
+            eventually("the lock of the dead is free", async || {
+                let held: Option<u8> = root.query_first(held).await.expect("asked");
+                (held == Some(0)).then_some(())
+            })
+            .await;
+        }
+        // The claim stays for some minutes, and names whose it is.
+        if active == left {
+            let order = format!("SWITCHOVER TO m{}", 2 - active);
+            let mut console = sidecar.console().await;
+            eventually("a refusal that names the dead", async || {
+                let refused = console.query_first::<String, _>(&order).await;
+                let refused = refused.expect_err("the claim is held").to_string();
+                refused.contains("another Tandem").then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Every write that a client was told of is on both masters, once.
+    async fn nothing_is_lost(&self) {
+        let acknowledged: BTreeSet<String> = self
+            .told
+            .iter()
+            .flat_map(Client::writes)
+            .filter(|write| write.fate == Fate::Acknowledged)
+            .map(|write| write.token)
+            .collect();
+        for server in self.sandbox.servers() {
+            let mut root = server.root_connection().await.expect("root's login");
+            eventually("all that was acknowledged", async || {
+                let rows = root.query("SELECT token FROM app.written").await.expect("asked");
+                let (rows, twice) = tokens(rows);
+                assert!(twice.is_empty(), "executed twice: {twice:?}");
+                rows.is_superset(&acknowledged).then_some(())
+            })
+            .await;
+        }
+        println!("{} acknowledged writes, none missing, none twice", acknowledged.len());
+    }
+}
+
+#[tokio::test]
+async fn at_every_step_of_a_switchover_one_master_is_left() {
+    let mut rig = Rig::start().await;
+    let mut place = Place { packet: 0, statements: 0 };
+    println!("{:<6} {:<20} {:<12} {:>9}  died after", "at", "successor", "active", "nobody ms");
+    let mut frozen = false;
+    let mut deaths = Vec::new();
+    loop {
+        // As long as nothing is touched it makes little difference who comes after it.
+        let first = if place.statements.is_multiple_of(2) || frozen { Sidecar } else { Restart };
+        let after = rig.die_at(place, first).await;
+        if let Some(after) = &after {
+            let closes = after.contains("SET GLOBAL");
+            let locks = after.starts_with("SELECT GET_LOCK('tandem.term'");
+            let frozen_now = after.starts_with("SELECT @@GLOBAL.gtid");
+            if frozen || closes {
+                rig.die_at(place, Restart).await;
+            }
+            if place.statements > 0 && (locks || frozen_now) {
+                rig.die_at(place, SidecarWithoutAWord).await;
+            }
+            frozen |= closes;
+            deaths.push(after.clone());
+            place.statements += 1;
+        } else if place.statements > 0 {
+            // That packet has no so many statements.
+            place = Place { packet: place.packet + 1, statements: 0 };
+        } else {
+            break;
+        }
+    }
+    for step in [
+        "GET_LOCK('tandem.switchover'",
+        "GLOBAL read_only=1|GLOBAL super_read_only=1",
+        "SELECT @@GLOBAL.gtid",
+        "GTID_WAIT|WAIT_FOR_EXECUTED",
+        "GET_LOCK('tandem.term'",
+        "INSERT INTO tandem.term",
+        "GLOBAL read_only=0",
+        "RELEASE_LOCK('tandem.term'",
+    ] {
+        let died = |after: &String| step.split('|').any(|words| after.contains(words));
+        assert!(deaths.iter().any(died), "nobody died after {step}: {deaths:#?}");
+    }
+    rig.nothing_is_lost().await;
+}
