@@ -387,6 +387,7 @@ fn facts(n: u32) -> Facts {
         claimed: false,
         terms: TermStore::Missing,
         beats: None,
+        sending: Default::default(),
     }
 }
 

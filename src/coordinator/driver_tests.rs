@@ -230,6 +230,7 @@ fn alive(server_id: u32, source_server_id: u32, io: ThreadState) -> Outcome {
         claimed: false,
         terms: TermStore::Missing,
         beats: None,
+        sending: Default::default(),
     }))
 }
 

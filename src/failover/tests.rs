@@ -82,6 +82,7 @@ fn facts(server: ServerId) -> Facts {
         claimed: false,
         terms: TermStore::Missing,
         beats: None,
+        sending: Default::default(),
     }
 }
 

@@ -89,6 +89,7 @@ async fn work(
     shared: Arc<Shared>,
 ) {
     let mut tasks = tokio::task::JoinSet::new();
+    let book = shared.open_book();
     loop {
         tokio::select! {
             arrival = arrivals.recv() => {
@@ -101,9 +102,9 @@ async fn work(
                         continue;
                     }
                 };
-                let shared = Arc::clone(&shared);
+                let (shared, book) = (Arc::clone(&shared), Arc::clone(&book));
                 tasks.spawn(async move {
-                    serve(stream, peer, shared).await;
+                    serve(stream, peer, shared, book).await;
                     drop(leaving);
                 });
             }

@@ -22,7 +22,8 @@ use super::prober::{Look, Probe};
 use super::replication::read_channels;
 use crate::topology::grants::Privilege;
 use crate::topology::{
-    Beats, Dialect, Facts, Flavor, GtidSet, Identity, Outcome, Server, Term, TermStore,
+    Beats, Dialect, Facts, Flavor, GtidSet, Identity, Numbering, Outcome, SemiSync, Sending,
+    Server, Term, TermStore,
 };
 
 /// Probes one MariaDB or MySQL server.
@@ -156,21 +157,25 @@ fn explain(error: ConnectionError, connection: &Connection) -> ConnectionError {
 /// Places of the answers in the packet; the term is the last one.
 const VARIABLES: usize = 0;
 const UPTIME: usize = 1;
-const REPLICATION: usize = 2;
-const HEARTBEATS: usize = 3;
+const SEMI_SYNC: usize = 2;
+const REPLICATION: usize = 3;
+const HEARTBEATS: usize = 4;
 
 fn questions(dialect: Dialect, heartbeats: bool) -> String {
-    let executed = match dialect.flavor {
-        Flavor::MariaDb => "gtid_current_pos",
-        Flavor::MySql => "gtid_executed",
+    let (executed, numbering) = match dialect.flavor {
+        Flavor::MariaDb => ("gtid_current_pos", "gtid_domain_id"),
+        Flavor::MySql => ("gtid_executed", "gtid_mode"),
     };
     // `SHOW SESSION STATUS`: the global form adds up the counters of every connection.
     let mut questions = format!(
         "SELECT @@server_id AS server_id, @@GLOBAL.read_only AS read_only, \
          @@GLOBAL.auto_increment_increment AS step, \
          @@GLOBAL.auto_increment_offset AS start, @@GLOBAL.{executed} AS executed, \
+         @@GLOBAL.log_bin AS log_bin, @@GLOBAL.{numbering} AS numbering, \
          IS_USED_LOCK('tandem.switchover') IS NOT NULL AS claimed; \
-         SHOW SESSION STATUS LIKE 'Uptime'; {}; ",
+         SHOW SESSION STATUS WHERE Variable_name IN \
+         ('Uptime', 'Rpl_semi_sync_master_status', 'Rpl_semi_sync_source_status'); \
+         SHOW GLOBAL VARIABLES LIKE 'rpl_semi_sync_%_enabled'; {}; ",
         dialect.replication_status()
     );
     // MariaDB has the counter in its status rows.
@@ -220,7 +225,7 @@ fn read_facts(
     Ok(Facts {
         identity,
         server_id: variables.number(&["server_id"])?,
-        uptime: Duration::from_secs(row(UPTIME)?.number(&["Value"])?),
+        uptime: Duration::from_secs(read_uptime(&answers.sets[UPTIME])?),
         // MariaDB 12 has words here (`NO_LOCK`, …) besides 0 and 1.
         read_only: !matches!(variables.text(&["read_only"])?.as_str(), "0" | "OFF"),
         auto_increment_increment: variables.number(&["step"])?,
@@ -231,7 +236,47 @@ fn read_facts(
         claimed: variables.number::<u8>(&["claimed"])? != 0,
         terms,
         beats,
+        sending: Sending {
+            numbering: read_numbering(dialect.flavor, variables)?,
+            semi_sync: read_semi_sync(&answers),
+        },
     })
+}
+
+fn read_uptime(status: &[mysql_async::Row]) -> Result<u64, ConnectionError> {
+    let uptime = |row: &Columns<'_>| row.text_or_empty(&["Variable_name"]) == "Uptime";
+    let row = status.iter().map(Columns).find(uptime);
+    let missing = || ConnectionError::Unintelligible("there is no Uptime".to_owned());
+    row.ok_or_else(missing)?.number(&["Value"])
+}
+
+fn read_numbering(flavor: Flavor, row: Columns<'_>) -> Result<Numbering, ConnectionError> {
+    if matches!(row.text(&["log_bin"])?.as_str(), "0" | "OFF") {
+        return Ok(Numbering::NoLog);
+    }
+    Ok(match flavor {
+        Flavor::MariaDb => Numbering::Domain(row.number(&["numbering"])?),
+        // ON_PERMISSIVE numbers what is new.
+        Flavor::MySql if row.text(&["numbering"])?.starts_with("ON") => Numbering::Own,
+        Flavor::MySql => Numbering::NoGtids,
+    })
+}
+
+/// The sender's side has `master` or `source` in its names.
+fn read_semi_sync(answers: &Answers) -> SemiSync {
+    let is_on = |place: usize| {
+        let rows = answers.sets.get(place).into_iter().flatten().map(Columns);
+        rows.filter(|row| {
+            let name = row.text_or_empty(&["Variable_name"]).to_ascii_lowercase();
+            name.contains("semi_sync_master") || name.contains("semi_sync_source")
+        })
+        .any(|row| matches!(row.text_or_empty(&["Value"]).as_str(), "ON" | "1"))
+    };
+    match (is_on(SEMI_SYNC), is_on(UPTIME)) {
+        (false, _) => SemiSync::Off,
+        (true, true) => SemiSync::Waiting,
+        (true, false) => SemiSync::FellBack,
+    }
 }
 
 fn read_terms(answers: &Answers, place: usize) -> Result<TermStore, ConnectionError> {

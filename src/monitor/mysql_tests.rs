@@ -23,6 +23,8 @@ fn variables(read_only: &str) -> Vec<Row> {
         ("step", Some("2")),
         ("start", Some("1")),
         ("executed", Some("")),
+        ("log_bin", Some("1")),
+        ("numbering", Some("3")),
         ("claimed", Some("0")),
     ])]
 }
@@ -54,7 +56,8 @@ fn facts_of(sets: Vec<Vec<Row>>, error: Option<(u16, &str)>) -> Result<Facts, Co
 #[test]
 fn the_term_is_the_highest_row() {
     let term = vec![row(&[("term", Some("9")), ("active", Some("m2"))])];
-    let facts = facts_of(vec![variables("1"), uptime(), vec![], term], None).expect("all there");
+    let facts =
+        facts_of(vec![variables("1"), uptime(), vec![], vec![], term], None).expect("all there");
     assert_eq!(facts.terms, TermStore::Present(Some((Term(9), "m2".to_owned()))));
     assert_eq!((facts.server_id, facts.uptime), (7, Duration::from_secs(42)));
     assert_eq!((facts.auto_increment_increment, facts.auto_increment_offset), (2, 1));
@@ -64,7 +67,8 @@ fn the_term_is_the_highest_row() {
 
 #[test]
 fn an_empty_table_is_there() {
-    let facts = facts_of(vec![variables("0"), uptime(), vec![], vec![]], None).expect("all there");
+    let facts =
+        facts_of(vec![variables("0"), uptime(), vec![], vec![], vec![]], None).expect("all there");
     assert_eq!(facts.terms, TermStore::Present(None));
     assert!(!facts.read_only);
 }
@@ -72,14 +76,14 @@ fn an_empty_table_is_there() {
 #[test]
 fn read_only_may_be_a_word() {
     for (text, expected) in [("OFF", false), ("ON", true), ("NO_LOCK_NO_ADMIN", true)] {
-        let sets = vec![variables(text), uptime(), vec![], vec![]];
+        let sets = vec![variables(text), uptime(), vec![], vec![], vec![]];
         assert_eq!(facts_of(sets, None).expect("all there").read_only, expected, "{text}");
     }
 }
 
 #[test]
 fn only_the_term_table_may_be_missing_or_denied() {
-    let answered = || vec![variables("0"), uptime(), vec![]];
+    let answered = || vec![variables("0"), uptime(), vec![], vec![]];
     for (code, expected) in [
         (1146, TermStore::Missing),
         (1049, TermStore::Missing),
@@ -99,7 +103,7 @@ fn only_the_term_table_may_be_missing_or_denied() {
 
 #[test]
 fn heartbeats_are_there_or_not() {
-    let answered = || vec![variables("0"), uptime(), vec![], vec![]];
+    let answered = || vec![variables("0"), uptime(), vec![], vec![], vec![]];
     let facts = facts_of(answered(), Some((1146, "no such table"))).expect("good enough");
     assert_eq!((facts.terms, facts.beats), (TermStore::Present(None), None));
     let beat = row(&[("server_id", Some("7")), ("at", Some("5")), ("clock", Some("9"))]);
@@ -116,14 +120,57 @@ fn mysql_counts_heartbeats_elsewhere() {
         row(&[("CHANNEL_NAME", Some("")), ("COUNT_RECEIVED_HEARTBEATS", Some("17"))]),
     ];
     let channels = || vec![mysql_channel(""), mysql_channel("third")];
-    let answers =
-        Answers { sets: vec![variables("0"), uptime(), channels(), counts, vec![]], error: None };
+    let answers = Answers {
+        sets: vec![variables("0"), uptime(), vec![], channels(), counts, vec![]],
+        error: None,
+    };
     let facts = read_facts(MYSQL, true, identity(), answers).expect("all there");
     assert_eq!(facts.channels[0].heartbeats, Some(17));
     assert_eq!(facts.channels[1].heartbeats, None);
-    let answers = Answers { sets: vec![variables("0"), uptime(), channels(), vec![]], error: None };
+    let answers =
+        Answers { sets: vec![variables("0"), uptime(), vec![], channels(), vec![]], error: None };
     let facts = read_facts(MYSQL, false, identity(), answers).expect("without heartbeats");
     assert_eq!(facts.terms, TermStore::Present(None));
+}
+
+#[test]
+fn semi_synchronous_replication_is_on_only_while_it_works() {
+    let status =
+        |name: &str, value: &str| row(&[("Variable_name", Some(name)), ("Value", Some(value))]);
+    for (enabled, works, expected) in [
+        ("OFF", "OFF", SemiSync::Off),
+        ("ON", "ON", SemiSync::Waiting),
+        ("ON", "OFF", SemiSync::FellBack),
+    ] {
+        for word in ["master", "source"] {
+            let mut up = uptime();
+            up.push(status(&format!("Rpl_semi_sync_{word}_status"), works));
+            let switches = vec![
+                status(&format!("rpl_semi_sync_{word}_enabled"), enabled),
+                // The receiver's side says nothing of it.
+                status("rpl_semi_sync_slave_enabled", "ON"),
+                status("rpl_semi_sync_replica_enabled", "ON"),
+            ];
+            let sets = vec![variables("0"), up, switches, vec![], vec![]];
+            let facts = facts_of(sets, None).expect("all there");
+            assert_eq!(facts.sending.semi_sync, expected, "{word} {enabled} {works}");
+            assert_eq!(facts.uptime, Duration::from_secs(42));
+        }
+    }
+}
+
+#[test]
+fn who_numbers_transactions_depends_on_the_family() {
+    let of = |flavor, log: &str, numbering: &str| {
+        let variables = row(&[("log_bin", Some(log)), ("numbering", Some(numbering))]);
+        read_numbering(flavor, Columns(&variables)).expect("readable")
+    };
+    assert_eq!(of(Flavor::MariaDb, "1", "7"), Numbering::Domain(7));
+    assert_eq!(of(Flavor::MariaDb, "0", "7"), Numbering::NoLog);
+    assert_eq!(of(Flavor::MySql, "1", "ON"), Numbering::Own);
+    assert_eq!(of(Flavor::MySql, "1", "ON_PERMISSIVE"), Numbering::Own);
+    assert_eq!(of(Flavor::MySql, "1", "OFF_PERMISSIVE"), Numbering::NoGtids);
+    assert_eq!(of(Flavor::MySql, "OFF", "ON"), Numbering::NoLog);
 }
 
 #[test]

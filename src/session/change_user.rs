@@ -165,6 +165,7 @@ impl Relay {
         self.logins += 1;
         self.state = SessionState::new(schema, status);
         self.tracking = None;
+        self.acknowledging.change_user();
         if let Some(backend) = &mut self.backend {
             backend.login = self.logins; // what was prepared before is gone
             backend.preamble.clear();

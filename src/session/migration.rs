@@ -17,7 +17,7 @@ use super::login::Login;
 use super::registry::Activity;
 use super::relay::Relay;
 use super::state::SessionState;
-use super::tracking::ask_for_tracking;
+use super::tracking::{Tracking, ask_for_tracking};
 use crate::routing::Writer;
 use crate::topology::Server;
 use crate::wire::{ErrorPacket, OkPacket, PacketStream, StatusFlags, StreamError, put_packet};
@@ -259,6 +259,10 @@ impl Relay {
         // What the client asked to be told can only be asked for before Tandem's own wishes.
         let mut expected = statements.len();
         if self.tracking.is_some() || !self.login.tracks() {
+            if let Some(sql) = self.tracking.as_ref().and_then(Tracking::beforehand) {
+                put_packet(&mut packets, 0, &self.login.query(sql));
+                expected += 1;
+            }
             put_packet(&mut packets, 0, &self.login.track());
             expected += 1;
         } else {

@@ -15,6 +15,8 @@
 //!
 //! Not here: who is active (the failover machine), and when a client may connect (the listener).
 
+mod acknowledgements;
+mod acknowledging;
 mod ahead;
 mod answering;
 mod assignment;
@@ -71,6 +73,7 @@ mod upload;
 mod verdict;
 mod welcome;
 
+pub use acknowledgements::Acknowledgements;
 pub use end::SessionEnd;
 pub use front_door::{Admitted, NotAdmitted, admit};
 pub use registry::{Activity, Entry, Registry};

@@ -125,6 +125,7 @@ impl Relay {
             }
         }
         self.unsent = Vec::new();
+        self.acknowledging.delivered();
         let flushed = Pin::new(&mut self.client).poll_flush(cx);
         self.unflushed = flushed.is_pending();
         flushed
@@ -190,6 +191,7 @@ impl Relay {
             }
         }
         if self.unsent.is_empty() {
+            self.acknowledging.delivered();
             match Pin::new(&mut self.client).poll_flush(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Flow::Stop(Pumped::ClientGone(error.into())),

@@ -15,6 +15,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::acknowledging::Acknowledging;
 use super::backend::Backend;
 use super::client_error::ClientError;
 use super::closed::Closed;
@@ -67,6 +68,7 @@ pub(super) struct Relay {
     /// The server has the beginning of something that it will not get the rest of.
     pub(super) half_sent: bool,
     pub(super) uncounted: Uncounted,
+    pub(super) acknowledging: Acknowledging,
     pub(super) current: Current,
 }
 

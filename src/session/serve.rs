@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 
+use super::acknowledgements::Acknowledgements;
+use super::acknowledging::Acknowledging;
 use super::client::{self, Heard};
 use super::client_error::ClientError;
 use super::current::{Current, Uncounted};
@@ -25,15 +27,21 @@ use crate::wire::{ProxiedEnds, ResponseTracker, Stream, put_packet};
 /// How long a client may take to read an error that is said before it is greeted.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Serves a client until it goes or has to.
-pub async fn serve(stream: Stream, peer: Option<SocketAddr>, shared: Arc<Shared>) {
+/// Serves a client until it goes or has to. `book` is that of the worker, for the writes that it is told
+/// are committed.
+pub async fn serve(
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    shared: Arc<Shared>,
+    book: Arc<Acknowledgements>,
+) {
     if let Stream::Tcp(stream) = &stream {
         super::backend::tune(stream);
     }
     let entry = shared.registry.open(peer, Instant::now());
     shared.metrics().open.inc();
     let listed = Listed { shared: &shared, id: entry.id };
-    let end = session(stream, &shared, &entry).await;
+    let end = session(stream, &shared, &entry, book).await;
     drop(listed);
     // No span around the session: entering one costs more at every wake-up than the few events of a
     // session are worth. They carry its fields themselves.
@@ -61,7 +69,12 @@ impl Drop for Listed<'_> {
     }
 }
 
-async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -> SessionEnd {
+async fn session(
+    mut stream: Stream,
+    shared: &Arc<Shared>,
+    entry: &Arc<Entry>,
+    book: Arc<Acknowledgements>,
+) -> SessionEnd {
     let ends = match hear_ends(&mut stream, shared, entry).await {
         Ok(ends) => ends,
         Err(end) => return end,
@@ -112,6 +125,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         pipelined_was_lost: false,
         half_sent: false,
         uncounted: Uncounted::new(shared),
+        acknowledging: Acknowledging::new(book),
         current: Current::none(),
         login,
     };
@@ -125,6 +139,7 @@ async fn session(mut stream: Stream, shared: &Arc<Shared>, entry: &Arc<Entry>) -
         }
         Err(end) => end,
     };
+    relay.acknowledging.retract();
     relay.say_goodbye().await;
     end
 }

@@ -1,13 +1,14 @@
 //! What all sessions of the process share.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot, watch};
 
+use super::acknowledgements::Acknowledgements;
 use super::draining::Drain;
 use super::learning::random_salt;
 use super::login::Login;
@@ -18,7 +19,9 @@ use crate::config::{Compress, ProxyProtocol};
 use crate::metrics::SessionMetrics;
 use crate::routing::{DrainReport, RoutingTable};
 use crate::tls::{MasterTls, Offer};
-use crate::topology::{Account, Accounts, Observation, Outcome, ServerId, Source, UnreachableKind};
+use crate::topology::{
+    Account, Accounts, Observation, Outcome, ServerId, Source, Told, UnreachableKind,
+};
 use crate::wire::{RsaKey, Salt, Stream};
 
 /// The control plane and the settings, as sessions see them.
@@ -56,6 +59,8 @@ pub struct Shared {
     /// Salts vouchers, which are of no use outside of this process.
     voucher_salt: Salt,
     metrics: SessionMetrics,
+    /// One of each worker.
+    books: Mutex<Vec<Arc<Acknowledgements>>>,
 }
 
 /// The channels between sessions and the control plane.
@@ -122,6 +127,7 @@ impl Shared {
             standby: StandbyLogins::new(masters),
             voucher_salt: random_salt(),
             metrics,
+            books: Mutex::default(),
         }
     }
 
@@ -278,6 +284,29 @@ impl Shared {
     /// What is known of logins to the standby masters.
     pub(super) fn standby(&self) -> &StandbyLogins {
         &self.standby
+    }
+
+    /// A book for the acknowledged writes of one worker's sessions.
+    pub fn open_book(&self) -> Arc<Acknowledgements> {
+        let book = Arc::default();
+        self.books.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&book));
+        book
+    }
+
+    /// The writes that clients were told are committed, since this was last asked.
+    #[must_use]
+    pub fn take_acknowledged(&self) -> Vec<Told> {
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut told = Vec::new();
+        books.iter().for_each(|book| book.take(&mut told));
+        told
+    }
+
+    /// How many sessions have not let go of `server` yet.
+    #[must_use]
+    pub fn sessions_on(&self, server: ServerId) -> usize {
+        let sessions = self.registry.list();
+        sessions.iter().filter(|entry| entry.server() == Some(server)).count()
     }
 
     /// How the users that logged in fare on the standby masters.

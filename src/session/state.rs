@@ -108,7 +108,8 @@ const KEPT_TEXT: usize = 64 * 1024;
 
 /// System variables that are reported but must not be set again: they hold for one statement, are
 /// read-only, or are Tandem's own business.
-const NOT_RESTORED: [&str; 20] = [
+const NOT_RESTORED: [&str; 21] = [
+    "session_track_gtids",
     "session_track_schema",
     "session_track_state_change",
     "session_track_system_variables",

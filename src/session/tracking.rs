@@ -9,6 +9,10 @@
 //! before it, so that it reads, appends to or changes what it expects to find. After it the server
 //! is asked again, and then Tandem's settings are made anew. While they were not in force nothing
 //! was told of other variables that the same SET gave values; those are asked for along the way.
+//!
+//! With it comes which transaction a write became (`acknowledging.rs`): MariaDB tells that as a
+//! variable like any other, MySQL where `session_track_gtids` asks for it ([`GTIDS`]). MySQL does not
+//! let that one be set in a transaction; there it stays as it is whatever a statement names.
 
 use super::assignment;
 use super::backend::Backend;
@@ -26,17 +30,30 @@ use crate::wire::{
 const TRACK: &[u8] = b"SET SESSION session_track_system_variables = '*', \
       session_track_state_change = ON, session_track_schema = ON";
 
+/// And which transactions its statements became. Of comments with these numbers MySQL takes the text,
+/// from 5.7.6 on, and MariaDB does not (knowledge base, "Comment Syntax"; tried on 10.11 and 11.8), so
+/// that it need not be known who is asked. A client's own wish for more than that is left.
+const GTIDS: &[u8] = b" /*!50706 , session_track_gtids = \
+      IF(@@SESSION.session_track_gtids = 'ALL_GTIDS', 'ALL_GTIDS', 'OWN_GTID') */";
+
 /// How the session's tracking is set.
 const QUESTION: &[u8] = b"SELECT @@SESSION.session_track_system_variables, \
-      @@SESSION.session_track_state_change, @@SESSION.session_track_schema";
+      @@SESSION.session_track_state_change, @@SESSION.session_track_schema, \
+      CONCAT(/*!50706 @@SESSION.session_track_gtids, */ '')";
 
 /// What the question asks for anyway.
-const OURS: [&str; 3] =
-    ["session_track_system_variables", "session_track_state_change", "session_track_schema"];
+const OURS: [&str; 4] = [
+    "session_track_system_variables",
+    "session_track_state_change",
+    "session_track_schema",
+    "session_track_gtids",
+];
 
 /// The settings back to what the server begins a session with.
 const DEFAULTS: &[u8] = b"SET SESSION session_track_system_variables = DEFAULT, \
       session_track_state_change = DEFAULT, session_track_schema = DEFAULT";
+/// The same of [`GTIDS`].
+const DEFAULT_GTIDS: &[u8] = b" /*!50706 , session_track_gtids = DEFAULT */";
 
 /// More variables than a SET that is worth following gives values.
 const MANY: usize = 100;
@@ -50,6 +67,35 @@ pub(super) struct Tracking {
     state_change: bool,
     /// The schema.
     schema: bool,
+    /// GTIDs, in MySQL.
+    gtids: Gtids,
+}
+
+/// `session_track_gtids`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Gtids {
+    #[default]
+    Off,
+    Own,
+    All,
+}
+
+impl Gtids {
+    fn named(name: &[u8]) -> Self {
+        match name {
+            b"OWN_GTID" => Self::Own,
+            b"ALL_GTIDS" => Self::All,
+            _ => Self::Off,
+        }
+    }
+
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Off => b"OFF",
+            Self::Own => b"OWN_GTID",
+            Self::All => b"ALL_GTIDS",
+        }
+    }
 }
 
 impl Default for Tracking {
@@ -57,7 +103,8 @@ impl Default for Tracking {
     fn default() -> Self {
         let variables = b"autocommit,character_set_client,character_set_connection,\
               character_set_results,time_zone";
-        Self { variables: Some(variables.as_slice().into()), state_change: false, schema: true }
+        let variables = Some(variables.as_slice().into());
+        Self { variables, state_change: false, schema: true, gtids: Gtids::Off }
     }
 }
 
@@ -86,6 +133,7 @@ impl Question {
             variables: value(&mut row)?.map(Into::into),
             state_change: value(&mut row)? == Some(b"1"),
             schema: value(&mut row)? == Some(b"1"),
+            gtids: Gtids::named(value(&mut row)?.unwrap_or_default()),
         };
         let mut values = Vec::new();
         for name in &self.names {
@@ -125,6 +173,7 @@ impl Tracking {
             SessionChange::SystemVariable { name, .. } => self.lists(name),
             SessionChange::Schema(_) => self.schema,
             SessionChange::State => self.state_change,
+            SessionChange::Gtids(_) => self.gtids != Gtids::Off,
             // These are set by the client alone.
             _ => true,
         })
@@ -136,7 +185,18 @@ impl Tracking {
         names.any(|listed| listed == b"*" || listed.eq_ignore_ascii_case(name))
     }
 
-    /// The SQL that makes a session's settings these.
+    /// Whether the client is told all that a server has executed, so that nobody is told what of it
+    /// is the session's.
+    pub(super) fn hides_own_gtids(&self) -> bool {
+        self.gtids == Gtids::All
+    }
+
+    /// The SQL of what has to be said before Tandem's settings are made in a new session.
+    pub(super) fn beforehand(&self) -> Option<&'static [u8]> {
+        (self.gtids == Gtids::All).then_some(b"SET SESSION session_track_gtids = ALL_GTIDS")
+    }
+
+    /// The SQL that makes a session's settings these, but for those of GTIDs.
     fn to_sql(&self) -> Vec<u8> {
         let on = |on: bool| if on { &b"ON"[..] } else { b"OFF" };
         let variables = self.variables.as_ref().map_or_else(|| b"NULL".to_vec(), |v| literal(v));
@@ -167,9 +227,9 @@ impl Login {
         self.capabilities.has(Capabilities::SESSION_TRACK)
     }
 
-    /// Tandem's own settings, as a payload.
+    /// Tandem's own settings, as a payload, for a session without a transaction.
     pub(super) fn track(&self) -> Vec<u8> {
-        self.query(TRACK)
+        self.query(&[TRACK, GTIDS].concat())
     }
 }
 
@@ -216,7 +276,14 @@ impl Relay {
             backend.question = None;
             return;
         }
-        let own = self.tracking.as_ref().map_or_else(|| DEFAULTS.to_vec(), Tracking::to_sql);
+        let mut own = self.tracking.as_ref().map_or_else(|| DEFAULTS.to_vec(), Tracking::to_sql);
+        match &self.tracking {
+            _ if self.current.in_transaction => {}
+            None => own.extend_from_slice(DEFAULT_GTIDS),
+            Some(tracking) => own.extend_from_slice(
+                &[b" /*!50706 , session_track_gtids = ", tracking.gtids.name(), b" */"].concat(),
+            ),
+        }
         put_packet(&mut backend.preamble, 0, &self.login.query(&own));
         backend.swallow = 1;
     }
@@ -231,9 +298,15 @@ impl Relay {
                 names.clear();
             }
         }
+        let in_transaction = self.state.in_transaction();
+        if in_transaction && !self.current.in_transaction {
+            // Until it ends nothing can be asked for.
+            self.write_untold();
+        }
         let Some(backend) = self.backend.as_mut() else { return };
         ask(backend, &self.login, names);
-        put_packet(&mut backend.preamble, 0, &self.login.track());
+        let track = if in_transaction { self.login.query(TRACK) } else { self.login.track() };
+        put_packet(&mut backend.preamble, 0, &track);
         backend.swallow += 1;
     }
 
@@ -260,9 +333,13 @@ impl Relay {
 
     /// The answer to the question is here, whole.
     pub(super) fn tracking_told(&mut self, question: &Question) {
-        let Some((tracking, values)) = question.read() else {
+        let Some((mut tracking, values)) = question.read() else {
             return self.state.not_tracked();
         };
+        if self.state.in_transaction() {
+            // Tandem's own setting is in force, which cannot be changed here by anybody.
+            tracking.gtids = self.tracking.as_ref().map_or(Gtids::Off, |known| known.gtids);
+        }
         for (name, value) in values {
             self.state.variable_changed(name, value);
         }
@@ -273,13 +350,20 @@ impl Relay {
     /// it.
     pub(super) fn read_session_state(&mut self, packet: &mut [u8]) -> Result<usize, Malformed> {
         let ok = OkPacket::parse(&packet[Header::LEN..])?;
+        self.note_write(&ok);
         self.state.told(&ok, self.current.statement);
         if !self.login.tracks() {
             return strip_session_state(packet);
         }
         // Under the client's own settings the server says what it is to hear.
         if self.names_tracking() || self.current.command == Command::ResetConnection {
-            return Ok(packet.len());
+            let wanted = self.tracking.as_ref().is_some_and(|known| known.gtids != Gtids::Off);
+            if !self.current.in_transaction || wanted {
+                return Ok(packet.len());
+            }
+            return retain_session_state(packet, |change| {
+                !matches!(change, SessionChange::Gtids(_))
+            });
         }
         match &self.tracking {
             Some(tracking) => tracking.filter(packet),
@@ -306,15 +390,16 @@ mod tests {
     #[test]
     fn the_answer_is_read_from_its_row() {
         let mut question = Question { names: vec![b"sql_mode"[..].into()], heard: Vec::new() };
-        let bytes = result(b"\x0aautocommit\x010\x011\x04ANSI");
+        let bytes = result(b"\x0aautocommit\x010\x011\x08OWN_GTID\x04ANSI");
         question.hear(&bytes[..7]);
         assert_eq!(question.read(), None);
         question.hear(&bytes[7..]);
         let (tracking, values) = question.read().expect("an answer");
         assert_eq!(tracking.variables.as_deref(), Some(&b"autocommit"[..]));
         assert!(!tracking.state_change && tracking.schema);
+        assert_eq!(tracking.gtids, Gtids::Own);
         assert_eq!(values, [(&b"sql_mode"[..], &b"ANSI"[..])]);
-        let null = Question { names: Vec::new(), heard: result(b"\xfb\x011\x010") };
+        let null = Question { names: Vec::new(), heard: result(b"\xfb\x011\x010\x00") };
         let (tracking, _) = null.read().expect("an answer");
         assert_eq!(tracking.variables, None);
         assert_eq!(
@@ -337,6 +422,7 @@ mod tests {
             variables: Some(list.into()),
             state_change: false,
             schema: false,
+            gtids: Gtids::Off,
         };
         assert!(listing(b"sql_mode, Time_Zone").lists(b"time_zone"));
         assert!(!listing(b"sql_mode").lists(b"time_zone"));

@@ -55,6 +55,7 @@ pub(crate) fn alive(server: ServerId, at: Instant) -> Observation {
         claimed: false,
         terms: TermStore::Present(Some((Term(5), "m1".into()))),
         beats: None,
+        sending: Default::default(),
     };
     let took = Duration::from_micros(1250);
     Observation {

@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod accounts;
+mod acknowledged;
 mod dialect;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -20,12 +21,13 @@ mod snapshot;
 mod stranded;
 
 pub use accounts::{Account, AccountPlugin, Accounts};
+pub use acknowledged::{AcknowledgedWrites, Bounds, Lacking, Told};
 pub use dialect::Dialect;
-pub use gtid::{GtidError, GtidSet};
+pub use gtid::{GtidError, GtidSet, Numbered, Origin, last_gtid, own_gtids};
 pub use hearing::Hearing;
 pub use observation::{
-    Beats, Channel, Facts, Flavor, Identity, Observation, Outcome, Source, Term, TermStore,
-    ThreadState, UnreachableKind,
+    Beats, Channel, Facts, Flavor, Identity, Numbering, Observation, Outcome, SemiSync, Sending,
+    Source, Term, TermStore, ThreadState, UnreachableKind,
 };
 pub use server::{AddressError, Role, Server, ServerAddress, ServerId, Servers};
 pub use snapshot::{Seen, Topology, Unwritable};

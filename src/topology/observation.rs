@@ -226,6 +226,56 @@ pub struct Facts {
     pub terms: TermStore,
     /// What it knows of heartbeats; `None` without a table that may be read.
     pub beats: Option<Beats>,
+    /// How it passes on what it commits.
+    pub sending: Sending,
+}
+
+/// How a server passes on what it commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sending {
+    /// Who numbers its transactions.
+    pub numbering: Numbering,
+    /// Whether it waits for a standby.
+    pub semi_sync: SemiSync,
+}
+
+/// Who numbers the transactions that clients commit on a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numbering {
+    /// It was not asked.
+    #[default]
+    Unknown,
+    /// The server itself: MySQL with GTIDs.
+    Own,
+    /// A domain of MariaDB (`gtid_domain_id`), which should be the server's own.
+    Domain(u32),
+    /// Nobody: `gtid_mode` is OFF or OFF_PERMISSIVE.
+    NoGtids,
+    /// Nobody: it has no binary log.
+    NoLog,
+}
+
+/// The sender's side of semi-synchronous replication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SemiSync {
+    /// It is switched off, or not there.
+    #[default]
+    Off,
+    /// A commit is acknowledged when a standby has received it.
+    Waiting,
+    /// It is switched on, and the server goes on without: no standby acknowledged in time, or none is
+    /// there (`Rpl_semi_sync_master_status`, `Rpl_semi_sync_source_status`: OFF).
+    FellBack,
+}
+
+impl fmt::Display for SemiSync {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Waiting => "on",
+            Self::FellBack => "fell back",
+        })
+    }
 }
 
 /// What a server's `tandem.heartbeat` table says: the moment that was last written into each

@@ -114,7 +114,11 @@ pub enum SessionChange<'a> {
     State,
     /// The characteristics of the next or the open transaction, as SQL.
     TransactionCharacteristics(&'a [u8]),
-    /// Another kind: GTIDs, transaction state, or one that came later.
+    /// GTIDs as MySQL writes a set of them: with `session_track_gtids=OWN_GTID` those of what the
+    /// statement committed, with `ALL_GTIDS` all that the server has executed. Behind a byte that says
+    /// how they are encoded, which is 0 for text (MySQL source, `Session_gtids_tracker`; tried on 9.7).
+    Gtids(&'a [u8]),
+    /// Another kind: transaction state, or one that came later.
     Other(u8),
 }
 
@@ -140,6 +144,10 @@ impl<'a> Iterator for SessionChanges<'a> {
             },
             1 => SessionChange::Schema(data.lenenc_bytes().ok()?),
             2 => SessionChange::State,
+            3 if data.rest().first() == Some(&0) => {
+                data.u8().ok()?;
+                SessionChange::Gtids(data.lenenc_bytes().ok()?)
+            }
             4 => SessionChange::TransactionCharacteristics(data.lenenc_bytes().ok()?),
             other => SessionChange::Other(other),
         })
@@ -311,7 +319,7 @@ mod tests {
                 SessionChange::Schema(b"shop"),
                 SessionChange::State,
                 SessionChange::SystemVariable { name: b"tz", value: b"+1" },
-                SessionChange::Other(3),
+                SessionChange::Gtids(b""),
             ]
         );
     }

@@ -222,6 +222,7 @@ impl Cluster {
                 }
             },
             beats: None,
+            sending: Default::default(),
         }
     }
 }

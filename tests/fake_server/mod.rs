@@ -246,7 +246,8 @@ impl Stage {
         let address = door.local_addr().expect("bound");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), door.accept());
         let (stream, peer) = accepted.expect("accepted");
-        let session = serve(Stream::Tcp(stream), Some(peer), Arc::clone(&self.shared));
+        let (shared, book) = (Arc::clone(&self.shared), self.shared.open_book());
+        let session = serve(Stream::Tcp(stream), Some(peer), shared, book);
         (client.expect("connected"), tokio::spawn(session))
     }
 

@@ -117,10 +117,11 @@ impl FakeConnection {
             .is_some_and(|login| login.capabilities.has(Capabilities::DEPRECATE_EOF));
         let (list, state) = self.tracking;
         let mut row = packets::row(list.as_bytes());
-        row.extend_from_slice(&[1, b'0' + u8::from(state), 1, b'1']);
+        // Without GTIDs, as MariaDB.
+        row.extend_from_slice(&[1, b'0' + u8::from(state), 1, b'1', 0]);
         row.extend_from_slice(further);
-        let mut payloads = vec![vec![3], packets::column("a"), packets::column("b")];
-        payloads.push(packets::column("c"));
+        let mut payloads = vec![vec![4]];
+        payloads.extend(["a", "b", "c", "d"].map(packets::column));
         if !deprecate_eof {
             payloads.push(packets::eof(packets::AUTOCOMMIT));
         }

@@ -19,6 +19,7 @@
 //! a pair needs a `gtid_domain_id` of its own on each master.
 
 mod intervals;
+mod own;
 mod text;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use std::collections::btree_map::Entry;
 
 use self::intervals::Intervals;
 
+pub use self::own::{Numbered, Origin, last_gtid, own_gtids};
 pub use self::text::GtidError;
 
 /// A set of transactions.
