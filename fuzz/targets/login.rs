@@ -97,7 +97,8 @@ pub fn run(data: &[u8]) {
     let flags = input.byte();
     world.runtime.block_on(async {
         let (near, far) = world.connect(flags).await;
-        let session = tokio::spawn(serve(far, None, Arc::clone(&world.stage.shared)));
+        let (shared, book) = (Arc::clone(&world.stage.shared), world.stage.shared.open_book());
+        let session = tokio::spawn(serve(far, None, shared, book));
         let mut client =
             Client { packets: PacketStream::new(near), salt: [0; SALT_LEN], key: None };
         if client.hear().await {

@@ -15,7 +15,8 @@ use super::{Handles, Security, Sockets};
 use crate::config::{self, Config};
 use crate::console;
 use crate::coordinator::{
-    Asked, Coordinator, EventFile, Inputs, Journal, Outputs, SqlExecutor, WarmConnections,
+    Accountant, Asked, Coordinator, EventFile, Inputs, Journal, Ledgers, Outputs, ReplicationWatch,
+    SqlExecutor, WarmConnections,
 };
 use crate::failover::{FailoverMachine, Policy};
 use crate::http;
@@ -156,9 +157,31 @@ impl Plane {
         let shared = Arc::new(shared);
         tasks.spawn(Arc::clone(&shared).follow_routes());
         tasks.spawn(Arc::clone(&shared).look_after_standbys());
+        let (accounts_out, losses) = watch::channel(Arc::default());
+        let accountant = Accountant::new(Ledgers {
+            sessions: Arc::clone(&shared),
+            routes: routes.clone(),
+            topology: topology.clone(),
+            probes: monitor.requests(),
+            journal: Arc::clone(&journal),
+            metrics: Arc::clone(&metrics),
+            accounts: accounts_out,
+        });
+        tasks.spawn(accountant.run());
+        let (seen, noted) = (topology.clone(), Arc::clone(&journal));
+        let watch = ReplicationWatch::new(routes.clone(), seen, noted, Arc::clone(&metrics));
+        tasks.spawn(watch.run());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (workers, threads) = Workers::start(cores, &shared)?;
-        let handles = Handles { routes, topology, status, journal, sessions: shared, metrics };
+        let handles = Handles {
+            routes,
+            topology,
+            status,
+            journal,
+            accounts: losses,
+            sessions: shared,
+            metrics,
+        };
         let shutdown = Arc::new(Notify::new());
         Ok(Self { handles, workers, threads, tasks, offers, ask, shutdown, _monitor: monitor })
     }
@@ -188,6 +211,7 @@ impl Plane {
                 logins: self.handles.sessions.standby_logins(),
                 status: self.handles.status.clone(),
                 journal: Arc::clone(&self.handles.journal),
+                accounts: self.handles.accounts.clone(),
                 ask: self.ask.clone(),
                 shutdown: Arc::clone(&self.shutdown),
             };
@@ -203,6 +227,7 @@ impl Plane {
                 metrics: Arc::clone(&self.handles.metrics),
                 logins: self.handles.sessions.standby_logins(),
                 journal: Arc::clone(&self.handles.journal),
+                accounts: self.handles.accounts.clone(),
             };
             self.tasks.spawn(async move {
                 if let Err(error) = serve_http(listener, handles).await {

@@ -21,7 +21,7 @@ use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
-use crate::coordinator::Journal;
+use crate::coordinator::{Accounts, Journal};
 use crate::failover::Status;
 use crate::listener::{BindError, Listener};
 use crate::metrics::Metrics;
@@ -77,6 +77,8 @@ pub struct Handles {
     pub status: watch::Receiver<Arc<Status>>,
     /// What was decided.
     pub journal: Arc<Journal>,
+    /// The acknowledged writes, and what became of them.
+    pub accounts: watch::Receiver<Arc<Accounts>>,
     /// The sessions.
     pub sessions: Arc<Shared>,
     /// What was counted.

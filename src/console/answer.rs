@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::SessionRow;
+use super::losses::lost_writes;
 use super::statement::{Expression, Item, KNOWN, Question};
 use super::tables::{self, Table};
 use crate::config::Setting;
-use crate::coordinator::JournalRow;
+use crate::coordinator::{Accounts, JournalRow};
 use crate::failover::Status;
 use crate::routing::RoutingTable;
 use crate::session::StandbyLogin;
@@ -24,6 +25,7 @@ pub(super) struct Picture {
     pub(super) status: Arc<Status>,
     /// All that the journal still has, oldest first.
     pub(super) events: Vec<JournalRow>,
+    pub(super) accounts: Arc<Accounts>,
     /// All metrics as text.
     pub(super) samples: String,
 }
@@ -120,8 +122,9 @@ const VARIABLES: &[(&str, Option<&str>)] = &[
 pub(super) fn answer(question: &Question, asker: &Asker, picture: &Picture) -> Answer {
     let Picture { now, routing, topology, sessions, .. } = picture;
     Answer::Table(match question {
-        Question::Masters => tables::masters(routing, topology, *now),
-        Question::Replicas => tables::replicas(routing, topology, *now),
+        Question::Masters => tables::masters(routing, topology, &picture.accounts, *now),
+        Question::Replicas => tables::replicas(routing, topology, &picture.accounts, *now),
+        Question::LostWrites => lost_writes(&picture.accounts, topology.servers()),
         Question::Replication(spelling) => tables::replication(*spelling, topology),
         Question::Terms => tables::terms(topology),
         Question::Sessions => tables::sessions(sessions, *now),

@@ -12,6 +12,7 @@
 
 mod answer;
 mod client;
+mod losses;
 mod orders;
 mod shim;
 mod statement;
@@ -24,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::config::Setting;
-use crate::coordinator::{Asked, Journal};
+use crate::coordinator::{Accounts, Asked, Journal};
 use crate::failover::Status;
 use crate::metrics::{self, Metrics};
 use crate::routing::RoutingTable;
@@ -54,6 +55,8 @@ pub struct Handles {
     pub status: watch::Receiver<Arc<Status>>,
     /// What happened.
     pub journal: Arc<Journal>,
+    /// The acknowledged writes, and what became of them.
+    pub accounts: watch::Receiver<Arc<Accounts>>,
     /// Where requests of operators go.
     pub ask: mpsc::Sender<Asked>,
     /// Ends the proxy.
@@ -72,6 +75,7 @@ impl Handles {
             logins: self.logins.borrow().clone(),
             status: self.status.borrow().clone(),
             events: self.journal.rows_after(0),
+            accounts: self.accounts.borrow().clone(),
             samples: metrics::encode(&self.metrics.registry),
         }
     }

@@ -67,6 +67,8 @@ pub(super) enum Question {
     Config,
     /// `SHOW STRANDED [name]`: of one master, its name in capitals, or of all.
     Stranded(Option<String>),
+    /// `SHOW LOST WRITES`
+    LostWrites,
     /// `SHOW EVENTS [AFTER number] [LIMIT count]`
     Events {
         /// Only what came after the event of this number.
@@ -117,7 +119,8 @@ pub(super) enum Expression {
 
 /// The statements that there are, for the error of one that there is not.
 pub(super) const KNOWN: &str = "SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, \
-                                SHOW EVENTS, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, \
+                                SHOW EVENTS, SHOW LOST WRITES, SHOW STRANDED, SHOW SESSIONS, \
+                                SHOW LOGINS, \
                                 SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, \
                                 RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN";
 
@@ -126,6 +129,7 @@ const WRITTEN: &[(&str, &str)] = &[
     ("SHOW EVENTS", "SHOW EVENTS [AFTER number] [LIMIT count]"),
     ("SWITCHOVER", "SWITCHOVER TO name [FORCE]"),
     ("FAILOVER", "FAILOVER TO name [FORCE]"),
+    ("SHOW LOST", "SHOW LOST WRITES"),
     ("SHOW STRANDED", "SHOW STRANDED [name]"),
     ("RELEASE", "RELEASE name [MERGE [FORCE] | DISCARD]"),
     ("PAUSE", "PAUSE"),
@@ -194,6 +198,7 @@ fn question(words: &[&str], text: &str) -> Question {
         ["SHOW", "LOGINS"] => Question::Logins,
         ["SHOW", "STATS"] => Question::Stats,
         ["SHOW", "CONFIG"] => Question::Config,
+        ["SHOW", "LOST", "WRITES"] => Question::LostWrites,
         ["SHOW", "STRANDED"] => Question::Stranded(None),
         ["SHOW", "STRANDED", name] => Question::Stranded(Some(unquoted(name).to_owned())),
         ["SHOW", "EVENTS", which @ ..] => events(which).unwrap_or_else(|| unknown(words)),
@@ -381,6 +386,8 @@ mod tests {
             ("SHOW TERMS", Question::Terms),
             ("SHOW SESSIONS", Question::Sessions),
             ("show logins", Question::Logins),
+            ("Show lost writes;", Question::LostWrites),
+            ("SHOW LOST", malformed("SHOW LOST")),
             ("SHOW FULL PROCESSLIST", Question::Sessions),
             ("SHOW STATS", Question::Stats),
             ("SHOW CONFIG", Question::Config),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::SessionRow;
 use super::statement::Spelling;
 use crate::config::Setting;
-use crate::coordinator::{JournalRow, ToldEvent};
+use crate::coordinator::{Accounts, JournalRow, ToldEvent};
 use crate::failover::{Quarantined, Status};
 use crate::routing::{RoutingTable, Writer};
 use crate::session::StandbyLogin;
@@ -21,22 +21,38 @@ pub(super) struct Table {
 }
 
 impl Table {
-    fn new(columns: &[&str]) -> Self {
+    pub(super) fn new(columns: &[&str]) -> Self {
         Self { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows: Vec::new() }
     }
 }
 
 /// `SHOW MASTERS`: in order of preference.
-pub(super) fn masters(routing: &RoutingTable, topology: &Topology, now: Instant) -> Table {
-    servers(Role::Master, routing, topology, now)
+pub(super) fn masters(
+    routing: &RoutingTable,
+    topology: &Topology,
+    accounts: &Accounts,
+    now: Instant,
+) -> Table {
+    servers(Role::Master, routing, topology, accounts, now)
 }
 
 /// `SHOW REPLICAS`
-pub(super) fn replicas(routing: &RoutingTable, topology: &Topology, now: Instant) -> Table {
-    servers(Role::Replica, routing, topology, now)
+pub(super) fn replicas(
+    routing: &RoutingTable,
+    topology: &Topology,
+    accounts: &Accounts,
+    now: Instant,
+) -> Table {
+    servers(Role::Replica, routing, topology, accounts, now)
 }
 
-fn servers(role: Role, routing: &RoutingTable, topology: &Topology, now: Instant) -> Table {
+fn servers(
+    role: Role,
+    routing: &RoutingTable,
+    topology: &Topology,
+    accounts: &Accounts,
+    now: Instant,
+) -> Table {
     let mut table = Table::new(&[
         "Name",
         "Address",
@@ -50,9 +66,18 @@ fn servers(role: Role, routing: &RoutingTable, topology: &Topology, now: Instant
         "Auto_Increment",
         "Term",
         "Version",
+        "Semi_Sync",
+        "Lag_Milliseconds",
+        "At_Risk",
     ]);
     let of_role = topology.servers().iter().filter(|server| server.role == role);
-    table.rows = of_role.map(|server| server_row(server, routing, topology, now)).collect();
+    table.rows = of_role
+        .map(|server| {
+            let mut row = server_row(server, routing, topology, now);
+            row.extend(safety(server, routing, topology, accounts));
+            row
+        })
+        .collect();
     table
 }
 
@@ -91,6 +116,24 @@ fn server_row(
     ]
 }
 
+/// What a crash of the active master would cost if this one took over.
+fn safety(
+    server: &Server,
+    routing: &RoutingTable,
+    topology: &Topology,
+    accounts: &Accounts,
+) -> [Option<String>; 3] {
+    let of_facts = |id| topology.facts(id);
+    let source = routing.active().and_then(of_facts).map(|facts| facts.server_id);
+    let answers = topology.seen(server.id).answers();
+    let lag = source.filter(|_| answers).and_then(|id| topology.lag(server.id, id));
+    [
+        of_facts(server.id).map(|facts| facts.sending.semi_sync.to_string()),
+        lag.map(milliseconds),
+        accounts.at_risk.number(server.id),
+    ]
+}
+
 /// `SHOW SLAVE STATUS`: a row per server and channel, under the names that either vendor uses.
 pub(super) fn replication(spelling: Spelling, topology: &Topology) -> Table {
     let mut table = Table::new(match spelling {
@@ -111,6 +154,7 @@ pub(super) fn replication(spelling: Spelling, topology: &Topology) -> Table {
             "Executed",
             "Using_Gtid",
             "Up",
+            "Lag_Milliseconds",
         ],
         Spelling::Replica => &[
             "Server",
@@ -129,6 +173,7 @@ pub(super) fn replication(spelling: Spelling, topology: &Topology) -> Table {
             "Executed",
             "Using_Gtid",
             "Up",
+            "Lag_Milliseconds",
         ],
     });
     for server in topology.servers().iter() {
@@ -167,6 +212,7 @@ fn channel_row(
         Some(yes_no(channel.uses_gtid)),
         // Of a server that is down, this is what it was when it last answered.
         Some(yes_no(topology.seen(server.id).answers())),
+        topology.lag(server.id, channel.source_server_id).map(milliseconds),
     ]
 }
 
@@ -388,6 +434,10 @@ pub(super) fn result(done: String) -> Table {
 
 fn yes_no(yes: bool) -> String {
     if yes { "Yes" } else { "No" }.to_owned()
+}
+
+fn milliseconds(duration: Duration) -> String {
+    duration.as_millis().to_string()
 }
 
 fn seconds(duration: Duration) -> String {

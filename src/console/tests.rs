@@ -10,11 +10,12 @@ use super::answer::{Answer, Asker, answer};
 use super::statement::Statement;
 use super::*;
 use crate::config::Place;
+use crate::coordinator::{AtRisk, Finding, LostWrites, Missing, Unaccountable};
 use crate::failover::{Answer as Outcome, Release, Request, Transition};
 use crate::routing::Writer;
 use crate::session::Unfenced;
-use crate::topology::Term;
 use crate::topology::fixture::{self, M1, M2};
+use crate::topology::{Flavor, GtidSet, Term};
 
 fn session(id: u64, server: &str, state: &str, since: Instant) -> SessionRow {
     SessionRow {
@@ -66,6 +67,32 @@ fn journal(start: Instant) -> Journal {
         journal.record(start + after, wall, transition);
     }
     journal
+}
+
+/// Two writes that m2 lacks, one that is not known, and one that it has not received now.
+fn accounts() -> Accounts {
+    let at = |ms: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_003_600_000 + ms);
+    let missing = Missing {
+        writes: GtidSet::parse(Flavor::MariaDb, "1-1-118..119").expect("a set"),
+        span: Some((at(3), at(17))),
+        users: vec![("app".into(), 1), ("batch".into(), 1)],
+        shared: 0,
+        at_least: false,
+    };
+    let loss = LostWrites {
+        at: at(250),
+        from: M1,
+        to: M2,
+        term: Term(6),
+        finding: Finding::Counted(missing),
+        sessions_left: 0,
+        came_back: 0,
+    };
+    let why = Unaccountable::NoGtids("m2".into());
+    let finding = Finding::Unknown(why);
+    let unknown = LostWrites { from: M2, to: M1, term: Term(7), finding, ..loss.clone() };
+    let at_risk = AtRisk { unknown: None, standbys: vec![(M2, 1, true)] };
+    Accounts { at_risk, losses: vec![loss, unknown] }
 }
 
 fn status(since: Instant) -> Status {
@@ -121,6 +148,7 @@ fn picture(healthy: bool) -> Picture {
             login("old", Some("error 1045: denied"), gone),
         ]
         .into(),
+        accounts: Arc::new(accounts()),
         samples: "# TYPE tandem_a counter\ntandem_a_total{server=\"m 1\"} 3\n# EOF\n".into(),
     }
 }
@@ -167,6 +195,9 @@ fn a_healthy_pair_is_shown() {
         Auto_Increment: 1 + n * 2
                   Term: 5
                Version: 5.5.5-10.11.19-MariaDB-log
+             Semi_Sync: off
+      Lag_Milliseconds: NULL
+               At_Risk: NULL
     ***
                   Name: m2
                Address: 10.0.0.12:3306
@@ -180,6 +211,9 @@ fn a_healthy_pair_is_shown() {
         Auto_Increment: 2 + n * 2
                   Term: 5
                Version: 5.5.5-10.11.19-MariaDB-log
+             Semi_Sync: off
+      Lag_Milliseconds: NULL
+               At_Risk: at least 1
     ");
     insta::assert_snapshot!(shown("SHOW TERMS", &picture), @r"
     ***
@@ -255,6 +289,9 @@ fn a_broken_pair_is_shown() {
         Auto_Increment: 1 + n * 2
                   Term: 5
                Version: 5.5.5-10.11.19-MariaDB-log
+             Semi_Sync: off
+      Lag_Milliseconds: NULL
+               At_Risk: NULL
     ***
                   Name: m2
                Address: 10.0.0.12:3306
@@ -268,6 +305,9 @@ fn a_broken_pair_is_shown() {
         Auto_Increment: 2 + n * 2
                   Term: 5
                Version: 5.5.5-10.11.19-MariaDB-log
+             Semi_Sync: off
+      Lag_Milliseconds: NULL
+               At_Risk: at least 1
     ");
     insta::assert_snapshot!(shown("SHOW SLAVE STATUS", &picture), @r"
     ***
@@ -287,6 +327,7 @@ fn a_broken_pair_is_shown() {
                  Executed: 1-1-120,2-2-7
                Using_Gtid: Yes
                        Up: No
+         Lag_Milliseconds: NULL
     ***
                    Server: m2
                    Master: m1
@@ -304,6 +345,7 @@ fn a_broken_pair_is_shown() {
                  Executed: 1-1-120,2-2-7
                Using_Gtid: Yes
                        Up: Yes
+         Lag_Milliseconds: NULL
     ");
     insta::assert_snapshot!(shown("SHOW STATS", &picture), @r#"
     ***
@@ -370,6 +412,38 @@ fn logins_with_a_fault_come_first() {
 }
 
 #[test]
+fn what_was_lost_is_listed() {
+    insta::assert_snapshot!(shown("SHOW LOST WRITES", &picture(true)), @r"
+    ***
+          Time: 2026-09-21 15:13:20.250
+    Old_Master: m1
+    New_Master: m2
+          Term: 6
+          Lost: 2
+         Gtids: 1-1-118..119
+         First: 2026-09-21 15:13:20.003
+          Last: 2026-09-21 15:13:20.017
+         Users: app 1, batch 1
+         Final: Yes
+     Came_Back: 0
+        Remark: NULL
+    ***
+          Time: 2026-09-21 15:13:20.250
+    Old_Master: m2
+    New_Master: m1
+          Term: 7
+          Lost: NULL
+         Gtids: NULL
+         First: NULL
+          Last: NULL
+         Users: NULL
+         Final: Yes
+     Came_Back: NULL
+        Remark: m2 gives transactions no GTIDs (gtid_mode)
+    ");
+}
+
+#[test]
 fn events_read_as_a_timeline() {
     let picture = picture(true);
     let numbers = |statement: &str| {
@@ -423,8 +497,8 @@ fn events_read_as_a_timeline() {
 #[test]
 fn what_there_is_not_is_refused_with_what_there_is() {
     let picture = picture(true);
-    insta::assert_snapshot!(shown("RELOAD", &picture), @"RELOAD is not built yet in this version; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN");
-    insta::assert_snapshot!(shown("DROP TABLE t", &picture), @"the console does not know this statement; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN");
+    insta::assert_snapshot!(shown("RELOAD", &picture), @"RELOAD is not built yet in this version; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW LOST WRITES, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN");
+    insta::assert_snapshot!(shown("DROP TABLE t", &picture), @"the console does not know this statement; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW LOST WRITES, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN");
     insta::assert_snapshot!(shown("SWITCHOVER m2", &picture), @"this is written: SWITCHOVER TO name [FORCE]");
     insta::assert_snapshot!(shown("SELECT @@nothing", &picture), @"Unknown system variable 'nothing'");
 }
@@ -452,6 +526,7 @@ impl Port {
             logins: watch::channel(logins).1,
             status: watch::channel(status).1,
             journal: Arc::new(journal(Instant::now())),
+            accounts: watch::channel(Arc::default()).1,
             ask,
             shutdown: Arc::clone(&shutdown),
         };

@@ -15,7 +15,12 @@
 //! One thing it keeps in mind itself, because it is no decision: a new active master whose
 //! semi-synchronous replication waits for the dead one is let go on asynchronously, and waits again
 //! when the other one receives from it again.
+//!
+//! Beside it the [`Accountant`] knows which writes clients were told are committed, and says after a
+//! failover which of them the new active master lacks.
 
+mod accountant;
+mod accounting;
 mod backlog;
 mod catch_up;
 mod change_meter;
@@ -26,15 +31,20 @@ mod failure;
 mod fence;
 mod inspecting;
 mod journal;
+mod lost_writes;
 mod measuring;
 mod promotion;
 mod receiving;
+mod replication_watch;
 mod semi_sync;
 mod switchover;
 mod warm;
 
+pub use accountant::{Accountant, Ledgers};
 pub use driver::{Asked, Coordinator, Decide, Inputs, Outputs};
 pub use event_file::EventFile;
 pub use executor::{Executor, SqlExecutor, Surroundings};
 pub use journal::{Journal, JournalRow, ToldEvent};
+pub use lost_writes::{Accounts, AtRisk, Finding, LostWrites, Missing, ToldLoss, Unaccountable};
+pub use replication_watch::ReplicationWatch;
 pub use warm::WarmConnections;

@@ -30,7 +30,7 @@ use axum::routing::get;
 use axum::serve::Listener;
 use tokio::sync::watch;
 
-use crate::coordinator::Journal;
+use crate::coordinator::{Accounts, Journal};
 use crate::metrics::{self, Metrics};
 use crate::routing::{RoutingTable, Writer};
 use crate::session::StandbyLogin;
@@ -38,7 +38,7 @@ use crate::topology::Topology;
 
 pub use status::{
     AutoIncrement, ChannelStatus, HeldStatus, ProbeStatus, RefusedLogin, ServerState, ServerStatus,
-    Status,
+    Status, WritesAtRisk,
 };
 
 /// What the answers are made from.
@@ -54,6 +54,8 @@ pub struct Handles {
     pub logins: watch::Receiver<Arc<[StandbyLogin]>>,
     /// What happened.
     pub journal: Arc<Journal>,
+    /// The acknowledged writes, and what became of them.
+    pub accounts: watch::Receiver<Arc<Accounts>>,
 }
 
 /// So many of the last events are told.
@@ -67,6 +69,7 @@ impl Handles {
         let mut status = Status::of(&routing, &topology, &logins, Instant::now());
         let rows = self.journal.rows_after(0);
         let last = rows.len().saturating_sub(EVENTS);
+        status.add_accounts(&self.accounts.borrow(), &routing.servers);
         status.events = rows[last..].iter().map(|row| row.told(&routing.servers)).collect();
         status
     }

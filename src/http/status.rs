@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::coordinator::ToldEvent;
+use crate::coordinator::{Accounts, ToldEvent, ToldLoss};
 use crate::routing::{RoutingTable, Writer};
 use crate::session::StandbyLogin;
-use crate::topology::{Channel, Role, Server, TermStore, Topology};
+use crate::topology::{Channel, Role, Server, ServerId, Servers, TermStore, Topology};
 
 /// Who is active, or why nobody is, and what is known of each server.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,6 +29,8 @@ pub struct Status {
     pub refused_logins: Vec<RefusedLogin>,
     /// Users whom no fence stops: they may write to a master that is read-only.
     pub unfenced_logins: Vec<UnfencedLogin>,
+    /// What the last changes of the active master cost, oldest first.
+    pub lost_writes: Vec<ToldLoss>,
     /// The last events, oldest first.
     pub events: Vec<ToldEvent>,
 }
@@ -103,6 +105,19 @@ pub struct ServerStatus {
     pub executed: Option<String>,
     /// What it receives from others.
     pub channels: Vec<ChannelStatus>,
+    /// `off`, `on`, or `fell back` to asynchronous.
+    pub semi_sync: Option<String>,
+    /// Of a standby: acknowledged writes that it had not received when it was last looked at.
+    pub at_risk: Option<WritesAtRisk>,
+}
+
+/// Acknowledged writes that a failover would lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WritesAtRisk {
+    /// How many.
+    pub writes: u64,
+    /// There may be more.
+    pub at_least: bool,
 }
 
 /// `offset`, `offset + increment`, and so on.
@@ -152,6 +167,8 @@ pub struct ChannelStatus {
     pub sql_error: Option<String>,
     /// How far behind; unknown is not zero.
     pub seconds_behind: Option<u64>,
+    /// The same by the heartbeat row, where there is one.
+    pub lag_seconds: Option<f64>,
 }
 
 impl Status {
@@ -200,7 +217,19 @@ impl Status {
                 .collect(),
             refused_logins: logins.iter().filter_map(refused).collect(),
             unfenced_logins: logins.iter().filter_map(unfenced).collect(),
+            lost_writes: Vec::new(),
             events: Vec::new(),
+        }
+    }
+
+    /// Adds what is known of acknowledged writes.
+    pub(super) fn add_accounts(&mut self, accounts: &Accounts, servers: &Servers) {
+        self.lost_writes = accounts.losses.iter().map(|loss| loss.told(servers)).collect();
+        for (standby, count, at_least) in &accounts.at_risk.standbys {
+            let name = servers.name(*standby);
+            if let Some(server) = self.servers.iter_mut().find(|server| server.name == name) {
+                server.at_risk = Some(WritesAtRisk { writes: *count, at_least: *at_least });
+            }
         }
     }
 }
@@ -247,14 +276,16 @@ impl ServerStatus {
                 .map(|facts| &facts.channels)
                 .into_iter()
                 .flatten()
-                .map(|channel| ChannelStatus::of(channel, topology))
+                .map(|channel| ChannelStatus::of(server.id, channel, topology))
                 .collect(),
+            semi_sync: facts.map(|facts| facts.sending.semi_sync.to_string()),
+            at_risk: None,
         }
     }
 }
 
 impl ChannelStatus {
-    fn of(channel: &Channel, topology: &Topology) -> Self {
+    fn of(receiver: ServerId, channel: &Channel, topology: &Topology) -> Self {
         let source = topology.source_of(channel).map_or_else(
             || format!("{}:{}", channel.source_host, channel.source_port),
             |source| topology.servers().name(source).to_owned(),
@@ -270,6 +301,9 @@ impl ChannelStatus {
             sql: channel.sql.to_string(),
             sql_error: error(&channel.sql_error),
             seconds_behind: channel.seconds_behind,
+            lag_seconds: topology
+                .lag(receiver, channel.source_server_id)
+                .map(|lag| lag.as_secs_f64()),
         }
     }
 }

@@ -84,7 +84,14 @@ async fn each_path_answers_from_the_latest_data() {
     };
     let server = tokio::spawn(serve(
         listener,
-        Handles { routing, topology, metrics, logins: watch::channel(Arc::default()).1, journal },
+        Handles {
+            routing,
+            topology,
+            metrics,
+            logins: watch::channel(Arc::default()).1,
+            journal,
+            accounts: watch::channel(Arc::default()).1,
+        },
         shutdown,
     ));
 

@@ -27,6 +27,9 @@ pub struct FailoverMetrics {
     gap: Family<Kind, Seconds>,
     phases: Family<KindAndPhase, Seconds>,
     transitions: Family<Change, Counter>,
+    lost_writes: Counter,
+    unaccounted: Counter,
+    at_risk: Family<Server, Number>,
 }
 
 /// How it came that another master is active.
@@ -110,6 +113,22 @@ impl FailoverMetrics {
             this.phases,
         );
         registry.register("transitions", "Changes of phase", this.transitions);
+        registry.register(
+            "lost_writes",
+            "Writes that clients were told are committed and that the new active master lacked",
+            this.lost_writes,
+        );
+        registry.register(
+            "unaccounted_changes",
+            "Changes of the active master of which it is not known what they lost",
+            this.unaccounted,
+        );
+        registry.register(
+            "at_risk_writes",
+            "Acknowledged writes that a standby had not received when it was last looked at: what a \
+             failover to it would lose",
+            this.at_risk,
+        );
         metrics
     }
 
@@ -135,6 +154,28 @@ impl FailoverMetrics {
         self.phases.clear();
         for (phase, took) in phases {
             self.phases.get_or_create(&KindAndPhase { kind, phase }).set(took.as_secs_f64());
+        }
+    }
+
+    /// Counts what a change lost; `None` where nobody knows.
+    pub fn lost(&self, writes: Option<u64>) {
+        match writes {
+            Some(writes) => self.lost_writes.inc_by(writes),
+            None => self.unaccounted.inc(),
+        };
+    }
+
+    /// Notes what a failover to each of these would lose.
+    pub fn set_at_risk<'a>(&self, standbys: impl Iterator<Item = (&'a str, u64)> + Clone) {
+        let mut known = standbys.clone();
+        for (server, _) in &self.active {
+            if !known.any(|(name, _)| name == server) {
+                self.at_risk.remove(&Server { server: server.clone() });
+            }
+            known = standbys.clone();
+        }
+        for (server, writes) in standbys {
+            self.at_risk.get_or_create(&Server { server: server.to_owned() }).set(writes);
         }
     }
 

@@ -11,11 +11,13 @@
 
 mod failover;
 mod monitor;
+mod replication;
 mod session;
 
 pub use failover::{ChangeKind, FailoverMetrics};
 pub use monitor::{MonitorMetrics, ServerMetrics};
 pub use prometheus_client::registry::Registry;
+pub use replication::ReplicationMetrics;
 pub use session::SessionMetrics;
 
 use prometheus_client::encoding::text;
@@ -31,6 +33,8 @@ pub struct Metrics {
     pub monitor: MonitorMetrics,
     /// For the coordinator.
     pub failover: FailoverMetrics,
+    /// For whoever watches replication.
+    pub replication: ReplicationMetrics,
 }
 
 impl Metrics {
@@ -42,7 +46,8 @@ impl Metrics {
         let session = SessionMetrics::register(&mut registry);
         let monitor = MonitorMetrics::register(&mut registry);
         let failover = FailoverMetrics::register(&mut registry, &servers);
-        Self { registry, session, monitor, failover }
+        let replication = ReplicationMetrics::register(&mut registry);
+        Self { registry, session, monitor, failover, replication }
     }
 }
 
@@ -78,6 +83,13 @@ mod tests {
         metrics.failover.generation.set(7);
         metrics.failover.set_active(Some("m2"));
         metrics.failover.transitioned("steady", "holding");
+        metrics.failover.lost(Some(12));
+        metrics.failover.lost(None);
+        metrics.failover.set_at_risk([("m1", 3), ("m2", 4)].into_iter());
+        metrics.failover.set_at_risk([("m2", 5)].into_iter());
+        metrics.replication.seen("m1", None, Some(false));
+        metrics.replication.seen("m2", Some(Duration::from_millis(1500)), Some(true));
+        metrics.replication.seen("m2", Some(Duration::from_millis(250)), None);
         let since = SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_250);
         metrics.failover.set_active_since(Some(since));
         let (ms, failover) = (Duration::from_millis, ChangeKind::Failover);
@@ -93,6 +105,7 @@ mod tests {
         tandem_failover_active_since_timestamp_seconds 1790000000.25
         tandem_failover_active{server="m1"} 0
         tandem_failover_active{server="m2"} 1
+        tandem_failover_at_risk_writes{server="m2"} 5
         tandem_failover_changes_total{kind="failover"} 2
         tandem_failover_changes_total{kind="followed"} 0
         tandem_failover_changes_total{kind="switchover"} 0
@@ -100,14 +113,18 @@ mod tests {
         tandem_failover_last_gap_seconds{kind="failover"} 0.02
         tandem_failover_last_phase_seconds{kind="failover",phase="promoting"} 0.015
         tandem_failover_last_phase_seconds{kind="failover",phase="suspect"} 0.005
+        tandem_failover_lost_writes_total 12
         tandem_failover_term 5
         tandem_failover_transitions_total{from="steady",to="holding"} 1
+        tandem_failover_unaccounted_changes_total 1
         tandem_monitor_abstained_total{server="m1"} 0
         tandem_monitor_probe_duration_seconds_count{server="m1"} 2
         tandem_monitor_probe_duration_seconds_sum{server="m1"} 0.003
         tandem_monitor_probes_total{server="m1",outcome="alive"} 1
         tandem_monitor_probes_total{server="m1",outcome="refused"} 1
         tandem_monitor_server_up{server="m1"} 0
+        tandem_replication_lag_seconds{server="m2"} 0.25
+        tandem_replication_semi_sync{server="m1"} 0
         tandem_session_commands_total 3
         tandem_session_ended_total{reason="client_quit"} 1
         tandem_session_held_now 1

@@ -79,8 +79,8 @@ impl Timeline {
 /// Phases in which nobody is served, or may soon be, stand out.
 fn tone(to: &str) -> Tone {
     match to {
-        "steady" | "standby" | "connected" => Tone::Good,
-        "held" => Tone::Bad,
+        "steady" | "standby" | "connected" | "nothing lost" | "semi-synchronous" => Tone::Good,
+        "held" | "lost" => Tone::Bad,
         _ => Tone::Warn,
     }
 }

@@ -95,6 +95,7 @@ async fn status(admin: &Admin) -> Result<ExitCode, Failure> {
         masters: console.ask("SHOW MASTERS").await?,
         channels: console.ask("SHOW SLAVE STATUS").await?,
         logins: console.ask("SHOW LOGINS").await?,
+        losses: console.ask("SHOW LOST WRITES").await?,
         events: console.ask("SHOW EVENTS LIMIT 1").await?,
     };
     print(&status.render(SystemTime::now(), paint()))?;

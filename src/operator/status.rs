@@ -16,6 +16,8 @@ pub(super) struct Status {
     pub(super) channels: Vec<Row>,
     /// `SHOW LOGINS`
     pub(super) logins: Vec<Row>,
+    /// `SHOW LOST WRITES`
+    pub(super) losses: Vec<Row>,
     /// `SHOW EVENTS LIMIT 1`
     pub(super) events: Vec<Row>,
 }
@@ -115,6 +117,33 @@ impl Status {
                 problems.push((Tone::Bad, format!("{} {probe}", master.text("Name"))));
             }
         }
+        for loss in self.losses.last().into_iter().filter(|row| row.text("Lost") != "0") {
+            let (old, new) = (loss.text("Old_Master"), loss.text("New_Master"));
+            let problem = match loss.value("Lost") {
+                Some(lost) if Some(lost) == loss.value("Came_Back") => continue,
+                Some(lost) => {
+                    let since = match loss.text("Came_Back") {
+                        "0" => String::new(),
+                        some => format!(", {some} of which have come back"),
+                    };
+                    format!("{new} lacks {lost} writes that {old} acknowledged{since}")
+                }
+                None => {
+                    let why = loss.text("Remark");
+                    format!(
+                        "it is not known which writes that {old} acknowledged {new} lacks: {why}"
+                    )
+                }
+            };
+            problems.push((Tone::Bad, problem));
+        }
+        for master in self.masters.iter().filter(|row| row.text("Semi_Sync") == "fell back") {
+            if master.text("State") == "active" {
+                let name = master.text("Name");
+                let problem = format!("{name} acknowledges commits that no standby has received");
+                problems.push((Tone::Bad, problem));
+            }
+        }
         for channel in self.channels.iter().filter(|row| row.text("Up") == "Yes") {
             for (thread, number, words) in [
                 ("receiver", "Last_IO_Errno", "Last_IO_Error"),
@@ -151,6 +180,13 @@ impl Status {
             held => format!("{held} statements held"),
         };
         rows.push(fact("sessions", format!("{open} open, {held}")));
+        for standby in &self.masters {
+            let (name, at_risk) = (standby.text("Name"), standby.text("At_Risk"));
+            if !matches!(at_risk, "" | "0") {
+                let text = format!("{name} has not received {at_risk} acknowledged writes");
+                rows.push(fact("at risk", text));
+            }
+        }
         for event in &self.events {
             let (from, to, reason) = (event.text("From"), event.text("To"), event.text("Reason"));
             let time = event.text("Time");

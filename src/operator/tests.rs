@@ -89,6 +89,7 @@ impl Proxy {
             admin: "admin".into(),
             sessions: Arc::new(Nobody),
             logins: watch::channel(Arc::default()).1,
+            accounts: watch::channel(Arc::default()).1,
             status: watch::channel(Arc::new(status)).1,
             journal: Arc::new(journal),
             ask,
@@ -124,6 +125,7 @@ async fn asked(healthy: bool) -> Status {
         masters: console.ask("SHOW MASTERS").await.unwrap(),
         channels: console.ask("SHOW SLAVE STATUS").await.unwrap(),
         logins: console.ask("SHOW LOGINS").await.unwrap(),
+        losses: console.ask("SHOW LOST WRITES").await.unwrap(),
         events: console.ask("SHOW EVENTS LIMIT 1").await.unwrap(),
     }
 }

@@ -20,6 +20,7 @@ mod lagging;
 #[allow(dead_code, reason = "shared with another suite")]
 mod ledger;
 mod logins;
+mod lost_writes;
 #[path = "../partitions/masters.rs"]
 #[allow(dead_code, reason = "shared with another suite")]
 mod masters;
