@@ -226,7 +226,8 @@ async fn what_a_server_does_not_name_is_a_lower_bound() {
 /// A standby that does not receive any more: the active master goes on without it, and that is said.
 #[tokio::test]
 async fn a_fall_back_to_asynchronous_replication_is_told() {
-    let stack = Stack::start_with(SandboxOptions::default(), |_| {}).await;
+    let options = SandboxOptions { semi_sync: true, ..asynchronous() };
+    let stack = Stack::start_with(options, |_| {}).await;
     let mut client = stack.connect().await;
     client.query_drop("CREATE TABLE t (a INT)").await.expect("made");
     let mut console = console(&stack).await;
