@@ -561,8 +561,12 @@ fn tracking(flavor: Flavor, capabilities: Capabilities) -> Vec<Case> {
         settings.push(query("COMMIT"));
     }
     if flavor == Flavor::MySql {
+        settings.push(query("SELECT @@session_track_gtids"));
         settings.push(query("SET session_track_gtids = OWN_GTID"));
         settings.push(query("DO 1"));
+        settings.push(query("SELECT @@session_track_gtids"));
+        settings.push(query("SET session_track_gtids = DEFAULT, time_zone = '+04:00'"));
+        settings.push(query("SELECT @@session_track_gtids, @@time_zone"));
     }
     vec![
         case(
