@@ -73,7 +73,7 @@ impl Evidence {
 /// simultaneous.
 const TOGETHER: Duration = Duration::from_millis(20);
 /// A heartbeat period that is not known, or too long to be waited for, is taken for this.
-const ASSUMED_PERIOD: Duration = Duration::from_secs(1);
+pub(super) const ASSUMED_PERIOD: Duration = Duration::from_secs(1);
 /// The longest period that is waited for.
 const LONGEST_PERIOD: Duration = Duration::from_secs(5);
 /// So much later than its time a heartbeat may come.

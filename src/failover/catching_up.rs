@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::action::{Order, OrderFailure, OrderId, OrderResult};
 use super::context::{Context, answered};
 use super::phase::{Input, Phase};
-use super::policy::{FENCE_PATIENCE, ORDER_PATIENCE};
+use super::policy::ORDER_PATIENCE;
 use super::promoting::Promoting;
 use super::sealing::Sealing;
 use super::takeover::Takeover;
@@ -37,11 +37,11 @@ impl CatchingUp {
         let receives = cx.topology.facts(candidate).is_some_and(|facts| !facts.channels.is_empty());
         let timeout = cx.policy.catch_up;
         let catch_up = receives.then(|| cx.run(Order::CatchUp { server: candidate, timeout }));
-        let patience = if takeover.old.is_some() { FENCE_PATIENCE } else { ORDER_PATIENCE };
+        let fences_until = cx.now + takeover.fence_patience(cx);
         let phase = Self {
             takeover,
             fences,
-            fences_until: cx.now + patience,
+            fences_until,
             last_probe: None,
             catch_up,
             catch_up_until: cx.now + timeout + ORDER_PATIENCE,

@@ -79,6 +79,13 @@ impl Policy {
         self.interval + self.timeout
     }
 
+    /// How long the fence of a master that is silent may keep a failover waiting. Its first step is
+    /// what the last probe has waited for in vain just now, all of `timeout`: a little more of that
+    /// says little more.
+    pub(super) fn silent_fence_patience(&self) -> Duration {
+        FENCE_PATIENCE.min(self.timeout / 10)
+    }
+
     /// How long the first answers are waited for.
     pub(super) fn starting(&self) -> Duration {
         self.one_round() * self.fall + self.interval

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::assessment::Verdict;
+use super::assessment::{Verdict, asked_about};
 use super::context::Context;
 use super::failback;
 use super::phase::{Input, Phase, decide};
 use super::suspect::Suspect;
 use super::switchover::Switchover;
-use crate::topology::{Outcome, ServerId, Source};
+use crate::topology::{Outcome, ServerId, Source, UnreachableKind};
 
 #[derive(Clone, Debug)]
 pub(super) struct Steady {
@@ -59,10 +59,15 @@ impl Steady {
         {
             match (look.source, &look.outcome) {
                 // A session may report late what a probe has refuted since.
-                (Source::Session, Outcome::Unreachable { .. })
+                (Source::Session, Outcome::Unreachable { kind, .. })
                     if !cx.answered_since(active, look.at) =>
                 {
-                    return Suspect::enter(cx, active);
+                    // Slow is not dead, and an ordinary thing: only a probe that is as slow is news.
+                    if *kind != UnreachableKind::Silent {
+                        return Suspect::enter(cx, active);
+                    }
+                    let others = asked_about(&cx.topology, active);
+                    others.into_iter().chain([active]).for_each(|server| cx.ask_probe(server));
                 }
                 (Source::Session | Source::Writing, _) => {}
                 (Source::Probe, _) => self.await_look(cx),

@@ -10,7 +10,7 @@
 use std::time::Instant;
 
 use super::action::Order;
-use super::assessment::{Verdict, asked_about};
+use super::assessment::{ASSUMED_PERIOD, Verdict, asked_about};
 use super::context::Context;
 use super::phase::{Input, Phase, decide};
 use super::policy::FENCE_PATIENCE;
@@ -89,6 +89,9 @@ impl Suspect {
             Verdict::Down(_) | Verdict::Isolated { .. } => return true,
             _ => return false,
         }
+        if self.may_be_heard(cx) {
+            return false; // it is probed on, and judged by the next one
+        }
         let Some(asked) = self.asked else {
             self.asked = Some(cx.now);
             self.until = cx.now + FENCE_PATIENCE;
@@ -97,6 +100,21 @@ impl Suspect {
         };
         let mut others = asked_about(&cx.topology, self.active).into_iter();
         cx.now >= self.until || others.all(|other| cx.looked_since(other, asked))
+    }
+
+    /// Whether a replication heartbeat of the active master may still reach another one within the time
+    /// of `fall` probes one after the other. They overlap, and may be through before that: then a proxy
+    /// that is cut off alone would not hear of it. A period that is longer than that time is not
+    /// waited for in either case.
+    fn may_be_heard(&self, cx: &Context) -> bool {
+        let Some(since) = cx.topology.seen(self.active).silent_from else { return false };
+        let whole = cx.policy.timeout * cx.policy.fall;
+        let beats = |other: ServerId| {
+            let hearing = cx.topology.hearing(other, self.active);
+            hearing.is_some_and(|hearing| hearing.period.unwrap_or(ASSUMED_PERIOD) <= whole)
+        };
+        cx.now.saturating_duration_since(since) < whole
+            && asked_about(&cx.topology, self.active).into_iter().any(beats)
     }
 
     fn patience(cx: &Context) -> Instant {

@@ -1,7 +1,7 @@
 //! What the phases of a failover (and of the first decision) share.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::action::{Order, OrderFailure, OrderId, OrderResult};
 use super::assessment::Verdict;
@@ -10,7 +10,7 @@ use super::catching_up::CatchingUp;
 use super::context::Context;
 use super::held::Held;
 use super::phase::{Input, Phase, decide};
-use super::policy::FENCE_PATIENCE;
+use super::policy::{FENCE_PATIENCE, ORDER_PATIENCE};
 use super::quarantine::transactions;
 use super::request::{Answer, RequestId};
 use super::switchover::Switchover;
@@ -85,7 +85,7 @@ impl Takeover {
         let reason = format!("{why}; {} is taking over", cx.name(candidate));
         // Of a retry, clients are told what the last attempt failed of.
         let told = cx.setback.as_ref().map_or_else(|| reason.clone(), |last| last.reason.clone());
-        cx.hold(&told);
+        cx.hold_for(candidate, &told);
         cx.because(reason, old.or(Some(candidate)));
         let occasion = match old.map(|old| cx.verdict(old)) {
             Some(Verdict::Unwritable(_)) => Occasion::Unwritable,
@@ -128,7 +128,7 @@ impl Takeover {
         }
         let forced = if force { "forced " } else { "" };
         let why = format!("{forced}failover to {} by an operator", cx.name(to));
-        cx.hold(&why);
+        cx.hold_for(to, &why);
         cx.because(why.clone(), Some(to));
         let occasion = Occasion::Ordered { request, force };
         let takeover = Self::new(cx, old, to, why, occasion);
@@ -169,7 +169,7 @@ impl Takeover {
         }
         if let Input::Observed(look) = input
             && look.server == self.candidate
-            && cx.now < self.began + FENCE_PATIENCE
+            && cx.now < self.began + self.fence_patience(cx)
             && self.is_doubtful(cx)
         {
             cx.ask_probe_soon(self.candidate);
@@ -189,6 +189,15 @@ impl Takeover {
     /// that cannot write is replaced, whether it answers or not.
     pub(super) fn is_unplanned(&self) -> bool {
         matches!(self.occasion, Occasion::Unplanned)
+    }
+
+    /// How long the fence of the old master is waited for.
+    pub(super) fn fence_patience(&self, cx: &Context) -> Duration {
+        match self.old {
+            None => ORDER_PATIENCE,
+            Some(_) if self.is_doubtful(cx) => cx.policy.silent_fence_patience(),
+            Some(_) => FENCE_PATIENCE,
+        }
     }
 
     /// Whether all that speaks against the old master is that it does not answer us.

@@ -5,13 +5,16 @@
 //!
 //! A connection that broke is not a server that is down: a firewall forgets, an operator kills, a
 //! server restarts between two probes. So a probe judges only what a *new* connection finds: at once
-//! when the old one fails, and when the old one is silent for half of the timeout, beside it.
+//! when the old one fails, and when the old one is silent for half of the timeout, beside it. A new
+//! one that is as silent is asked for once more in the same way, and the connection that was begun
+//! last is what the next probe begins with ([`Probe::asked_since`]).
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::columns::Columns;
@@ -23,7 +26,7 @@ use super::replication::read_channels;
 use crate::topology::grants::Privilege;
 use crate::topology::{
     Beats, Dialect, Facts, Flavor, GtidSet, Identity, Numbering, Outcome, SemiSync, Sending,
-    Server, Term, TermStore,
+    Server, Term, TermStore, UnreachableKind,
 };
 
 /// Probes one MariaDB or MySQL server.
@@ -32,6 +35,8 @@ pub struct MysqlProbe {
     dialer: Dialer,
     timeout: Duration,
     live: Option<Live>,
+    /// A question over a new connection, which the last look left unanswered.
+    beside: Option<Question>,
     /// The identity that the server was last seen with: it stands in when the greeting cannot be
     /// read because the server is full.
     identity: Option<Arc<Identity>>,
@@ -51,54 +56,102 @@ impl MysqlProbe {
     /// For `server`, as the account of `dialer`. `timeout` is the whole probe's.
     #[must_use]
     pub fn new(server: Server, dialer: Dialer, timeout: Duration) -> Self {
-        Self { server, dialer, timeout, live: None, identity: None, privileges_checked: false }
+        Self {
+            server,
+            dialer,
+            timeout,
+            live: None,
+            beside: None,
+            identity: None,
+            privileges_checked: false,
+        }
     }
 
     async fn look(&mut self) -> Result<Box<Facts>, ConnectionError> {
-        let (live, facts) = match self.live.take() {
-            None => self.anew().await?,
-            Some(live) => {
-                let mut known = pin!(ask(live));
-                match tokio::time::timeout(self.timeout / 2, &mut known).await {
-                    Ok(Ok(answer)) => answer,
-                    Ok(Err(_)) => self.anew().await?,
-                    Err(_) => tokio::select! {
-                        Ok(answer) = &mut known => answer,
-                        answer = self.anew() => answer?,
-                    },
-                }
-            }
-        };
+        let answer = self.answer().await;
+        self.beside = None;
+        let (live, facts) = answer?;
         self.identity = Some(live.identity.clone());
+        self.privileges_checked = true;
         self.live = Some(live);
         Ok(facts)
     }
 
-    /// Judges by a new connection.
-    async fn anew(&mut self) -> Result<(Live, Box<Facts>), ConnectionError> {
-        let mut connection = self.dialer.connect(&self.server.address, self.timeout).await?;
-        let identity = match read_identity(connection.target()).await {
-            Ok(identity) => Arc::new(identity),
-            // The login took the last free place.
-            Err(error) => self.identity.clone().ok_or(error)?,
+    /// What is out when this is dropped for being too slow is left in `beside`.
+    async fn answer(&mut self) -> Answer {
+        let (mut first, mut judges) = match (self.beside.take(), self.live.take()) {
+            (Some(asked), _) => (asked, true),
+            (None, Some(live)) => (Question::ask(ask(live)), false),
+            (None, None) => (self.anew(), true),
         };
-        if !self.privileges_checked {
-            self.check_privileges(&mut connection).await?;
-            self.privileges_checked = true;
+        while let Ok(answer) = timeout_at(first.since + self.timeout / 2, &mut first.answer).await {
+            if judges || answer.is_ok() {
+                return answer;
+            }
+            (first, judges) = (self.anew(), true);
         }
-        ask(Live { connection, identity, heartbeats: true }).await
+        let first = async {
+            match first.answer.await {
+                Err(_) if !judges => std::future::pending().await,
+                // It is the prober that says for how long; the second one may still be answered.
+                Err(ConnectionError::Unreachable { kind: UnreachableKind::Silent, .. }) => {
+                    std::future::pending().await
+                }
+                answer => answer,
+            }
+        };
+        let second = self.anew();
+        let second = self.beside.insert(second);
+        tokio::select! {
+            answer = first => answer,
+            answer = &mut second.answer => answer,
+        }
     }
 
-    async fn check_privileges(&self, connection: &mut Connection) -> Result<(), ConnectionError> {
-        let missing = missing_privileges(connection).await?;
-        let server = self.server.name.as_str();
-        if missing.is_empty() {
-            info!(server, account = connection.account(), "the account has every privilege");
-        }
-        for (privilege, grant) in missing {
-            warn!(server, "the account may not {}; mend it with: {grant}", privilege.purpose());
-        }
-        Ok(())
+    /// Judges by a new connection.
+    fn anew(&self) -> Question {
+        let (server, dialer, timeout) = (self.server.clone(), self.dialer.clone(), self.timeout);
+        let (known, checked) = (self.identity.clone(), self.privileges_checked);
+        Question::ask(async move {
+            let mut connection = dialer.connect(&server.address, timeout).await?;
+            let identity = match read_identity(connection.target()).await {
+                Ok(identity) => Arc::new(identity),
+                // The login took the last free place.
+                Err(error) => known.ok_or(error)?,
+            };
+            if !checked {
+                check_privileges(&mut connection, &server.name).await?;
+            }
+            ask(Live { connection, identity, heartbeats: true }).await
+        })
+    }
+}
+
+async fn check_privileges(
+    connection: &mut Connection,
+    server: &str,
+) -> Result<(), ConnectionError> {
+    let missing = missing_privileges(connection).await?;
+    if missing.is_empty() {
+        info!(server, account = connection.account(), "the account has every privilege");
+    }
+    for (privilege, grant) in missing {
+        warn!(server, "the account may not {}; mend it with: {grant}", privilege.purpose());
+    }
+    Ok(())
+}
+
+type Answer = Result<(Live, Box<Facts>), ConnectionError>;
+
+/// A question that was asked.
+struct Question {
+    since: Instant,
+    answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+}
+
+impl Question {
+    fn ask(answer: impl Future<Output = Answer> + Send + 'static) -> Self {
+        Self { since: Instant::now(), answer: Box::pin(answer) }
     }
 }
 
@@ -119,6 +172,14 @@ impl Probe for MysqlProbe {
                 Look::Seen(Outcome::SaysNo { code: 0, message })
             }
         }
+    }
+
+    fn asked_since(&self) -> Option<Instant> {
+        self.beside.as_ref().map(|question| question.since)
+    }
+
+    fn forget(&mut self) {
+        self.beside = None;
     }
 }
 

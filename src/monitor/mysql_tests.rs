@@ -182,3 +182,26 @@ fn tandems_own_tables_are_asked_last() {
         assert!(last.next().is_some_and(|term| term.contains("tandem.term")), "{questions}");
     }
 }
+
+/// Its kernel accepts, and it says nothing: a frozen server. The second probe is another connection,
+/// which was begun when the first had been silent for half of its time.
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_asked_again_before_the_first_question_has_failed() {
+    const TIMEOUT: Duration = Duration::from_millis(500);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    let address = crate::topology::ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port };
+    let servers = crate::topology::Servers::new([("m1".to_owned(), address)], []);
+    let server = servers.iter().next().expect("it is configured").clone();
+    let account = crate::config::Monitor { user: "tandem".to_owned(), ..Default::default() };
+    let mut probe = MysqlProbe::new(server, Dialer::new(&account), TIMEOUT);
+    let began = Instant::now();
+    assert!(tokio::time::timeout(TIMEOUT, probe.probe()).await.is_err());
+    let asked = probe.asked_since().expect("a question is out");
+    assert!(asked - began >= TIMEOUT / 2 && asked - began < TIMEOUT);
+    // It is the first one of the next look, which has a second one beside it in turn.
+    assert!(timeout_at(asked + TIMEOUT, probe.probe()).await.is_err());
+    assert!(probe.asked_since().expect("a question is out") >= asked + TIMEOUT / 2);
+    probe.forget();
+    assert_eq!(probe.asked_since(), None);
+}

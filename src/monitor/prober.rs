@@ -9,6 +9,13 @@
 //! something that blocked the event loop). When that is more than a third of the timeout, the prober
 //! abstains and asks again at once. It does so a few times in a row only: on a machine that is
 //! starved for good a dead master is to be found as well, later.
+//!
+//! A server that is silent is asked a second time before the first question has failed, over another
+//! connection ([`Probe::asked_since`]). The next probe then begins with that question, which is out
+//! already: it has its own full timeout, but that began earlier. So `fall` silent probes take less
+//! than `fall` timeouts. Each is still evidence of its own: another connection, another question,
+//! asked at another moment, and waited for as long as any. What they share is what all of them
+//! are there to find out: that the server says nothing.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use crate::metrics::ServerMetrics;
@@ -28,6 +35,15 @@ pub trait Probe: Send {
     /// Looks once. The prober drops the future when it takes too long; the next call must then
     /// start from a clean state.
     async fn probe(&mut self) -> Look;
+
+    /// When a question was asked that the last look left unanswered, and that the next one begins
+    /// with.
+    fn asked_since(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Forgets such a question: this process was not there to hear.
+    fn forget(&mut self) {}
 }
 
 /// What a probe has to say.
@@ -85,8 +101,8 @@ impl<P: Probe> Prober<P> {
     /// One observation, or nothing where this process is the one at fault.
     async fn observe(&mut self) -> Option<Observation> {
         loop {
-            let began = Instant::now();
-            let (look, lost) = self.look().await;
+            let began = self.begin();
+            let (look, lost) = self.look(began).await;
             let ended = Instant::now();
             let took = ended - began;
             let outcome = match look {
@@ -115,6 +131,7 @@ impl<P: Probe> Prober<P> {
             if stalled && self.abstained < MOST_ABSTENTIONS {
                 self.abstained += 1;
                 self.metrics.abstained();
+                self.probe.forget();
                 info!(server = self.server.0, ?took, ?lost, "this process stalled; probing again");
                 continue;
             }
@@ -131,11 +148,25 @@ impl<P: Probe> Prober<P> {
 }
 
 impl<P: Probe> Prober<P> {
+    /// When the next look begins: now, or when its question was asked. One that nobody has waited
+    /// for meanwhile is not gone on with.
+    fn begin(&mut self) -> Instant {
+        let now = Instant::now();
+        match self.probe.asked_since() {
+            Some(asked) if asked + self.timeout * 3 / 4 > now => asked,
+            Some(_) => {
+                self.probe.forget();
+                now
+            }
+            None => now,
+        }
+    }
+
     /// Probes once; `None` when that takes too long. Tells besides for how long this process did not
     /// run meanwhile although it wanted to.
-    async fn look(&mut self) -> (Option<Look>, Duration) {
+    async fn look(&mut self, began: Instant) -> (Option<Look>, Duration) {
         let pause = (self.timeout / 20).max(ORDINARY_DELAY * 2);
-        let mut probe = pin!(timeout(self.timeout, self.probe.probe()));
+        let mut probe = pin!(timeout_at(began + self.timeout, self.probe.probe()));
         let mut lost = Duration::ZERO;
         loop {
             let due = Instant::now() + pause;

@@ -9,6 +9,8 @@ use crate::metrics::{Metrics, encode};
 enum Act {
     Answer(Outcome),
     Hang,
+    /// It hangs, and the next question is asked beside it after half of the time.
+    HangAskingAgain,
     /// The process sleeps for this long, timers included, and then the connection fails.
     Stall(Duration),
     Abstain,
@@ -17,6 +19,7 @@ enum Act {
 struct Scripted {
     acts: VecDeque<Act>,
     ran: mpsc::UnboundedSender<()>,
+    asked: Option<Instant>,
 }
 
 #[async_trait]
@@ -30,8 +33,22 @@ impl Probe for Scripted {
                 advance(length).await;
                 Look::Seen(refused())
             }
+            Some(Act::HangAskingAgain) => {
+                let half = self.asked.take().unwrap_or_else(Instant::now) + TIMEOUT / 2;
+                sleep_until(half).await;
+                self.asked = Some(Instant::now());
+                std::future::pending().await
+            }
             Some(Act::Hang) | None => std::future::pending().await,
         }
+    }
+
+    fn asked_since(&self) -> Option<Instant> {
+        self.asked
+    }
+
+    fn forget(&mut self) {
+        self.asked = None;
     }
 }
 
@@ -60,7 +77,7 @@ fn start(acts: impl IntoIterator<Item = Act>) -> Bench {
     let metrics = Metrics::new(["m2"]);
     let prober = Prober {
         server: ServerId(1),
-        probe: Scripted { acts: acts.into_iter().collect(), ran: started },
+        probe: Scripted { acts: acts.into_iter().collect(), ran: started, asked: None },
         interval: INTERVAL,
         timeout: TIMEOUT,
         requested: requested.clone(),
@@ -106,6 +123,28 @@ async fn a_hanging_server_is_silent_after_the_timeout() {
     ));
     assert_eq!(observation.at, (began + TIMEOUT).into_std());
     assert_eq!(observation.took, TIMEOUT);
+}
+
+/// So many silent probes take a half of their timeouts more than one, and each is waited for as long.
+#[tokio::test(start_paused = true)]
+async fn a_question_that_is_out_is_gone_on_with() {
+    let began = Instant::now();
+    let mut bench = start([Act::HangAskingAgain, Act::HangAskingAgain, Act::HangAskingAgain]);
+    for count in 0..3 {
+        let observation = bench.next().await;
+        assert_eq!(observation.took, TIMEOUT);
+        assert_eq!(observation.at, (began + TIMEOUT + TIMEOUT / 2 * count).into_std());
+        bench.requested.notify_one();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_nobody_waited_for_is_not() {
+    let began = Instant::now();
+    let mut bench = start([Act::HangAskingAgain, Act::Hang]);
+    bench.next().await;
+    let observation = bench.next().await;
+    assert_eq!(observation.at, (began + INTERVAL + TIMEOUT).into_std());
 }
 
 #[tokio::test(start_paused = true)]
