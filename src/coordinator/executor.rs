@@ -130,10 +130,8 @@ impl SqlExecutor {
                 let switch = fence(&mut connection, name, around.peers_answer).await?;
                 self.remember(*server, switch);
             }
-            Order::Freeze { server } => {
-                let name = servers.name(*server);
-                let (position, switch) = freeze(&mut connection, name, around.peers_answer).await?;
-                self.remember(*server, switch);
+            Order::Freeze { .. } => {
+                let position = freeze(&mut connection).await?;
                 return Ok((OrderResult::Frozen(position), connection));
             }
             Order::Reach { position, timeout, .. } => {
@@ -217,6 +215,10 @@ impl SqlExecutor {
         match taken.await {
             Ok(Ok(connection)) => {
                 self.claims().insert(server, connection);
+                // Another one for the next order, which will be given while statements wait.
+                if let Ok(connection) = self.connections.take(server).await {
+                    self.connections.give_back(server, connection);
+                }
                 OrderResult::Done
             }
             Ok(Err(failure)) => OrderResult::Failed(failure),

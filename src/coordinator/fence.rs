@@ -25,11 +25,7 @@ pub(super) async fn fence(
     server: &str,
     peers_answer: bool,
 ) -> Result<Option<Switch>, OrderFailure> {
-    let statement = match connection.dialect().flavor {
-        Flavor::MariaDb => "SET SESSION lock_wait_timeout=2; SET GLOBAL read_only=1",
-        // Sets read_only too, and stops even those whom read_only lets write.
-        Flavor::MySql => "SET SESSION lock_wait_timeout=2; SET GLOBAL super_read_only=1",
-    };
+    let statement = closing(connection.dialect().flavor);
     // A refusal here is no reason to leave the door open.
     let switch = clear_the_way(connection, server, peers_answer).await.unwrap_or_else(|error| {
         debug!(server, %error, "commits that hang are left as they are");
@@ -38,6 +34,15 @@ pub(super) async fn fence(
     match connection.ask(statement).await.and_then(Answers::all) {
         Ok(_) => Ok(switch),
         Err(error) => Err(failure(error, connection, Privilege::ReadOnly)),
+    }
+}
+
+/// What makes the server refuse writes.
+pub(super) fn closing(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::MariaDb => "SET SESSION lock_wait_timeout=2; SET GLOBAL read_only=1",
+        // Sets read_only too, and stops even those whom read_only lets write.
+        Flavor::MySql => "SET SESSION lock_wait_timeout=2; SET GLOBAL super_read_only=1",
     }
 }
 

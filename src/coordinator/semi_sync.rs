@@ -22,10 +22,9 @@ use crate::monitor::{Answers, Columns, Connection, ConnectionError};
 use crate::topology::grants::Privilege;
 
 /// What to ask, as the answers that [`SemiSync::read`] takes.
-pub(super) const QUESTIONS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN \
-     ('rpl_semi_sync_master_enabled', 'rpl_semi_sync_source_enabled'); \
-     SHOW SESSION STATUS WHERE Variable_name IN \
-     ('Rpl_semi_sync_master_clients', 'Rpl_semi_sync_source_clients')";
+/// (`LIKE`: with `WHERE` a server first evaluates all that it could show.)
+pub(super) const QUESTIONS: &str = "SHOW GLOBAL VARIABLES LIKE 'rpl_semi_sync_%_enabled'; \
+     SHOW SESSION STATUS LIKE 'Rpl_semi_sync_%_clients'";
 
 /// Which of the two names the server has for the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +60,13 @@ impl SemiSync {
     ) -> Option<Self> {
         let switch = variables.iter().map(Columns).find_map(|row| {
             let on = matches!(row.find(&["Value"])?.as_str(), "ON" | "1");
-            let name = row.find(&["Variable_name"])?;
-            on.then_some(if name.contains("source") { Switch::Source } else { Switch::Master })
+            // The other ones are of the receiver's side.
+            let switch = match row.find(&["Variable_name"])?.as_str() {
+                "rpl_semi_sync_source_enabled" => Switch::Source,
+                "rpl_semi_sync_master_enabled" => Switch::Master,
+                _ => return None,
+            };
+            on.then_some(switch)
         })?;
         let clients = status.iter().find_map(|row| Columns(row).number(&["Value"]).ok());
         Some(Self { switch, clients: clients.unwrap_or(0) })

@@ -7,8 +7,7 @@ use tokio::time::Instant;
 
 use super::catch_up::{SLICE, others_events, read_status, why_stopped};
 use super::failure::failure;
-use super::fence::fence;
-use super::semi_sync::Switch;
+use super::fence::closing;
 use crate::failover::OrderFailure;
 use crate::monitor::{Answers, Columns, Connection};
 use crate::topology::grants::Privilege;
@@ -45,24 +44,24 @@ pub(super) async fn claim(connection: &mut Connection) -> Result<(), OrderFailur
 ///
 /// Setting `read_only` waits for the commits that are under way and keeps new ones out (the global
 /// read lock and the commit lock, `sql/sys_vars.cc`, `fix_read_only` in both families), so that the
-/// position, which is read after it, is the last one.
-pub(super) async fn freeze(
-    connection: &mut Connection,
-    server: &str,
-    peers_answer: bool,
-) -> Result<(GtidSet, Option<Switch>), OrderFailure> {
-    let switch = fence(connection, server, peers_answer).await?;
+/// position, which is read after it, is the last one. All of it is one packet, and an error in it ends
+/// it: statements wait meanwhile. (That somebody acknowledges, so that no commit hangs, was seen
+/// before anything was held.)
+pub(super) async fn freeze(connection: &mut Connection) -> Result<GtidSet, OrderFailure> {
     let flavor = connection.dialect().flavor;
-    let question = match flavor {
+    let position = match flavor {
         Flavor::MariaDb => "SELECT @@GLOBAL.gtid_current_pos AS executed",
         Flavor::MySql => "SELECT @@GLOBAL.gtid_executed AS executed",
     };
-    let rows = ask(connection, question, Privilege::ReplicationStatus).await?;
-    let executed = rows.first().map(Columns).map(|row| row.text_or_empty(&["executed"]));
+    let statements = format!("{}; {position}", closing(flavor));
+    let answers = connection.ask(&statements).await.and_then(Answers::all);
+    let sets = answers.map_err(|error| failure(error, connection, Privilege::ReadOnly))?;
+    let row = sets.last().and_then(|rows| rows.first()).map(Columns);
+    let executed = row.map(|row| row.text_or_empty(&["executed"]));
     let position = GtidSet::parse(flavor, &executed.unwrap_or_default()).map_err(|error| {
         OrderFailure::Refused { code: 0, message: format!("its position is no GTID set: {error}") }
     })?;
-    Ok((position, switch))
+    Ok(position)
 }
 
 /// Waits until the server has executed all of `position`.
@@ -72,9 +71,8 @@ pub(super) async fn reach(
     within: Duration,
 ) -> Result<(), OrderFailure> {
     let deadline = Instant::now() + within;
-    let (server_id, _) = read_status(connection).await?;
     let position = match connection.dialect().flavor {
-        Flavor::MariaDb => others_events(&position.to_string(), server_id),
+        Flavor::MariaDb => others_events(&position.to_string(), connection.server_id()),
         Flavor::MySql => position.to_string(),
     };
     if position.is_empty() {

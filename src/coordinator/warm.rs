@@ -1,18 +1,21 @@
 //! Control connections that are kept open, one per server.
 //!
 //! An order takes the connection of its server and gives it back; one that comes while it is taken
-//! gets a new one, so that orders never wait for each other. A connection is asked for a sign of
-//! life before it is handed out: what fails after that is the order's own failure, and nothing has
-//! to be tried twice.
+//! gets a new one, so that orders never wait for each other. A connection that has not answered within
+//! the last second is asked for a sign of life before it is handed out: what fails after that is the
+//! order's own failure, and nothing has to be tried twice.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
 use crate::monitor::{Connection, ConnectionError, Dialer};
 use crate::topology::{ServerId, Servers, UnreachableKind};
+
+/// What answered within this is taken to be alive: in the middle of a failover a round trip counts.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// How often idle connections are looked after.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
@@ -24,7 +27,15 @@ pub struct WarmConnections {
     dialer: Dialer,
     /// How long reaching a server may take.
     within: Duration,
-    idle: Vec<Mutex<Option<Connection>>>,
+    idle: Vec<Mutex<Option<Idle>>>,
+}
+
+/// A connection that nobody uses.
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    /// When it was given back, having answered.
+    since: Instant,
 }
 
 impl WarmConnections {
@@ -53,14 +64,15 @@ impl WarmConnections {
         self.dialer.user()
     }
 
-    /// A connection to `server` that has just answered.
+    /// A connection to `server` that has answered just now, or almost.
     ///
     /// # Errors
     /// When the server cannot be reached within the bound, or refuses the login.
     pub async fn take(&self, server: ServerId) -> Result<Connection, ConnectionError> {
         let idle = self.slot(server).take();
-        if let Some(mut connection) = idle
-            && let Ok(Ok(_)) = timeout(self.within / 2, connection.ask("DO 0")).await
+        if let Some(Idle { mut connection, since }) = idle
+            && (since.elapsed() < FRESH
+                || matches!(timeout(self.within / 2, connection.ask("DO 0")).await, Ok(Ok(_))))
         {
             return Ok(connection);
         }
@@ -76,10 +88,10 @@ impl WarmConnections {
     /// Gives a connection back for the next order. Only one that is in a clean state: no user
     /// lock held, no statement running.
     pub fn give_back(&self, server: ServerId, connection: Connection) {
-        *self.slot(server) = Some(connection);
+        *self.slot(server) = Some(Idle { connection, since: Instant::now() });
     }
 
-    fn slot(&self, server: ServerId) -> std::sync::MutexGuard<'_, Option<Connection>> {
+    fn slot(&self, server: ServerId) -> std::sync::MutexGuard<'_, Option<Idle>> {
         self.idle[server.index()].lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -292,6 +292,7 @@ impl Answers {
 pub struct Connection {
     conn: Conn,
     dialect: Dialect,
+    server_id: u32,
     account: String,
     target: Target,
 }
@@ -300,12 +301,13 @@ impl Connection {
     async fn open(options: Opts, target: Target) -> Result<Self, ConnectionError> {
         let conn = Conn::new(options).await?;
         let unknown = Dialect::of_version("");
-        let mut connection = Self { conn, dialect: unknown, account: String::new(), target };
+        let mut connection =
+            Self { conn, dialect: unknown, server_id: 0, account: String::new(), target };
         // The server's own defaults (autocommit, an exotic sql_mode) must not change what the
         // control plane's statements mean.
         let hello = format!(
             "SET SESSION autocommit=1, sql_mode='', wait_timeout={IDLE_SECONDS}; \
-             SELECT VERSION() AS version, CURRENT_USER() AS account"
+             SELECT VERSION() AS version, CURRENT_USER() AS account, @@server_id AS server_id"
         );
         let sets = connection.ask(&hello).await?.all()?;
         let row = sets.get(1).and_then(|rows| rows.first()).map(Columns);
@@ -314,6 +316,7 @@ impl Connection {
         })?;
         connection.dialect = Dialect::of_version(&row.text(&["version"])?);
         connection.account = row.text(&["account"])?;
+        connection.server_id = row.number(&["server_id"])?;
         Ok(connection)
     }
 
@@ -327,6 +330,12 @@ impl Connection {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// `@@server_id` at the time of the login.
+    #[must_use]
+    pub fn server_id(&self) -> u32 {
+        self.server_id
     }
 
     /// Which account of the server the login matched, as `CURRENT_USER()` writes it: `user@host`.
