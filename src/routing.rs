@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::topology::{Identity, ServerId, Servers, Term};
@@ -38,8 +39,9 @@ pub struct RoutingTable {
     /// The master on which sessions may still finish what they have open there, while nobody takes
     /// anything new: a switchover is about to leave it. Whoever has nothing open waits.
     pub draining: Option<ServerId>,
-    /// Who is to be active next, while nobody is: sessions whose statements wait may log in there
-    /// already and restore themselves, so that the wait ends with the statement.
+    /// Who is to be active next. Sessions whose statements wait because nobody is may log in there
+    /// already and restore themselves, so that the wait ends with the statement; and while a master
+    /// is active, sessions that are busy may log in there beside that.
     pub next: Option<ServerId>,
     /// How long every write outside of a transaction, and every transaction's first statement, waits
     /// before it is sent, so that the standby gets close. `None`: not at all.
@@ -48,6 +50,28 @@ pub struct RoutingTable {
     pub identity: Option<Arc<Identity>>,
     /// The configured servers.
     pub servers: Servers,
+}
+
+/// How long writers wait so that the standby stays close, by `[failover] pace`. It changes many times a
+/// second, and nobody needs to be told: a session looks at it before a write. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Pace(Arc<AtomicU64>);
+
+impl Pace {
+    /// Every write waits for so long from now on, to the microsecond.
+    pub fn set(&self, pace: Duration) {
+        self.0.store(u64::try_from(pace.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long a write waits; `None`: not at all.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> Option<Duration> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            micros => Some(Duration::from_micros(micros)),
+        }
+    }
 }
 
 /// How far the sessions are with letting go of the master that a table drains. Sent when the table is
@@ -98,9 +122,6 @@ impl RoutingTable {
     /// Whether `server` is the active master, or is to be the next one.
     #[must_use]
     pub fn leads_to(&self, server: ServerId) -> bool {
-        match self.writer {
-            Writer::Active(active) => active == server,
-            Writer::Held { .. } => self.next == Some(server),
-        }
+        self.active() == Some(server) || self.next == Some(server)
     }
 }

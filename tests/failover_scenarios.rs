@@ -277,9 +277,12 @@ impl Stage {
                             let pace = table.pace.map_or_else(String::new, |pace| {
                                 format!("; every write waits {}", humantime::format_duration(pace))
                             });
+                            let next = table.next.map_or_else(String::new, |next| {
+                                format!("; {} will be", self.servers.name(next))
+                            });
                             writeln!(
                                 out,
-                                "    table {generation} (term {term}): {name} is active{pace}"
+                                "    table {generation} (term {term}): {name} is active{pace}{next}"
                             )
                         }
                         Writer::Held { reason, .. } => {

@@ -5,6 +5,9 @@
 //! more comes in; asked again, it needs less time, unless the active master writes faster than the
 //! standby applies. When a round takes no longer than a pause may be, the rest can be waited for with
 //! everything frozen.
+//!
+//! Once it is close, sessions are invited to log in to it, so that they need not while their statements
+//! wait; then it is asked once more.
 
 use std::time::{Duration, Instant};
 
@@ -24,10 +27,15 @@ const PACE_MOST: Duration = Duration::from_millis(64);
 /// A standby that executes what it has received within this is close.
 const CLOSE: Duration = Duration::from_millis(30);
 
+/// How long sessions may take to log in to the standby before anything is held.
+const INVITATION: Duration = Duration::from_millis(500);
+
 #[derive(Clone, Debug)]
 pub(super) struct Approaching {
     switchover: Switchover,
     step: Step,
+    /// The sessions have had the time to log in to the standby.
+    invited: bool,
     /// How long the last round took.
     last_round: Option<Duration>,
     /// The standby must be close by then.
@@ -46,6 +54,7 @@ enum Step {
         order: OrderId,
         began: Instant,
     },
+    Inviting,
 }
 
 impl Approaching {
@@ -56,6 +65,7 @@ impl Approaching {
         Phase::Approaching(Self {
             switchover,
             step: Step::Claiming(claim),
+            invited: false,
             last_round: None,
             close_by,
             until,
@@ -82,14 +92,20 @@ impl Approaching {
                 Step::CatchingUp { order, began } if order == id => {
                     return self.caught_up(cx, began, result);
                 }
-                Step::Claiming(_) | Step::Looking { .. } | Step::CatchingUp { .. } => {}
+                Step::Claiming(_)
+                | Step::Looking { .. }
+                | Step::CatchingUp { .. }
+                | Step::Inviting => {}
             }
         }
         if cx.now >= self.until {
+            if matches!(self.step, Step::Inviting) {
+                return self.round(cx);
+            }
             let reason = match self.step {
                 Step::Claiming(_) => format!("{} takes no orders", cx.name(self.switchover.from)),
                 Step::Looking { .. } => "the masters are not looked at".to_owned(),
-                Step::CatchingUp { .. } => self.too_far(cx),
+                Step::CatchingUp { .. } | Step::Inviting => self.too_far(cx),
             };
             return self.switchover.give_up(cx, &reason);
         }
@@ -126,7 +142,10 @@ impl Approaching {
                 return self.switchover.give_up(cx, &reason);
             }
             _ if cx.now.duration_since(began) <= CLOSE => {
-                return Draining::enter(cx, self.switchover);
+                if self.invited {
+                    return Draining::enter(cx, self.switchover);
+                }
+                return self.invite(cx);
             }
             _ => {}
         }
@@ -137,6 +156,14 @@ impl Approaching {
         }
         self.slow_down(cx, took);
         self.round(cx)
+    }
+
+    fn invite(mut self, cx: &mut Context) -> Phase {
+        cx.invite(self.switchover.from, self.switchover.to);
+        self.invited = true;
+        self.step = Step::Inviting;
+        self.until = cx.now + INVITATION;
+        Phase::Approaching(self)
     }
 
     /// A round that was not much shorter than the one before shows that the active master writes

@@ -406,6 +406,11 @@ impl Context {
         self.publish(Writer::Active(server), Way::default());
     }
 
+    /// `server` takes writes, and `next` will soon.
+    pub(super) fn invite(&mut self, server: ServerId, next: ServerId) {
+        self.publish(Writer::Active(server), Way { draining: None, next: Some(next) });
+    }
+
     /// Publishes anew if something other than the writer changed.
     pub(super) fn refresh_table(&mut self) {
         let way = Way { draining: self.table.draining, next: self.table.next };

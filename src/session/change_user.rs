@@ -51,6 +51,7 @@ impl Relay {
         before.schema.clone_from(&self.state.schema);
         self.lost_transaction = None;
         self.pipelined_was_lost = false;
+        self.decline_invitation();
         match self.become_user().await {
             Err(Refusal::Server(packet)) if flavor == Flavor::MariaDb => {
                 self.note_refusal(&packet);

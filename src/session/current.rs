@@ -184,6 +184,16 @@ impl Uncounted {
     }
 }
 
+/// A session whose last command came within so many ticks is busy: about a second.
+const FRESH: u32 = 10;
+
+impl Uncounted {
+    /// Whether there was a command within the last ticks.
+    pub(super) fn is_fresh(&self, tick: u32) -> bool {
+        tick.wrapping_sub(self.delivered_at) / 2 <= FRESH
+    }
+}
+
 impl Drop for Uncounted {
     fn drop(&mut self) {
         self.counter.inc_by(self.commands);

@@ -35,6 +35,7 @@ impl Relay {
         self.generation = table.generation;
         self.pace = table.pace;
         self.unsettled = here.is_none() || table.active() != here;
+        self.heed_invitation(table);
     }
 
     /// Whether the session may go on where it is though nobody is active: with its transaction, and
@@ -71,7 +72,7 @@ impl Relay {
         Patience::None
     }
 
-    /// Whether the server has said something within the last tenths of a second.
+    /// Whether the server has said something within the last ticks.
     pub(super) fn has_heard_of_late(&self) -> bool {
         self.entry.has_heard_of_late(self.shared.registry.tick())
     }

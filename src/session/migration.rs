@@ -195,8 +195,14 @@ impl Relay {
         server: &Server,
     ) -> Result<Result<Accepted, ConnectFailure>, SessionEnd> {
         self.logins += 1;
+        let invitation = self.take_invitation(server.id);
         let (shared, login, number) = (self.shared.clone(), self.login_to_send(), self.logins);
         let connecting = async {
+            if let Some(invitation) = invitation
+                && let Some(accepted) = invitation.accepted().await
+            {
+                return Ok(accepted);
+            }
             // The permit can only fail when the semaphore is closed, which nobody does.
             let _permit = shared.logins(server.id).acquire().await.ok();
             let timeout = shared.connect_timeout;
@@ -316,7 +322,9 @@ impl Relay {
         match table.active() {
             Some(active) if active != server => {
                 self.release_backend().await;
-                self.lost(server)
+                self.lost(server)?;
+                self.accept_invitation(active).await;
+                Ok(())
             }
             None if table.draining == Some(server) && self.state.is_uncertain() => {
                 self.resolve_doubt().await

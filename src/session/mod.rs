@@ -40,6 +40,7 @@ mod holdings;
 mod idle;
 #[doc(hidden)]
 pub mod inspect;
+mod invitation;
 mod kill;
 mod killing;
 mod learning;

@@ -228,7 +228,7 @@ impl Entry {
 pub struct Registry {
     known: Mutex<Known>,
     next: AtomicU32,
-    /// Counts tenths of seconds while there are sessions: a clock that costs nothing to read.
+    /// Counts tenths of seconds or less: a clock that costs nothing to read.
     tick: AtomicU32,
     /// A session may have let go of the master that is drained.
     let_go: Notify,
@@ -284,7 +284,7 @@ impl Default for Registry {
     }
 }
 
-/// Ticks of silence after which a statement in flight is a reason to probe: 300 ms.
+/// Ticks of silence after which a statement in flight is a reason to probe.
 const SILENCE: u32 = 3;
 
 impl Registry {
@@ -410,8 +410,8 @@ impl Registry {
         self.tick.load(Ordering::Relaxed) | 1
     }
 
-    /// Lets a tenth of a second pass. Returns the servers from which statements have heard nothing
-    /// for 300 ms, each once.
+    /// Lets a tick pass. Returns the servers from which statements have heard nothing for three of
+    /// them, each once.
     pub(super) fn pass_tick(&self) -> Vec<ServerId> {
         // By two, because the lowest bit is taken: 0 means "waits for nobody".
         let now = self.tick.fetch_add(2, Ordering::Relaxed).wrapping_add(2) | 1;

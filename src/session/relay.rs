@@ -22,6 +22,7 @@ use super::closed::Closed;
 use super::current::{Current, Uncounted};
 use super::end::SessionEnd;
 use super::idle::{Gone, Heard};
+use super::invitation::Invitation;
 use super::login::Login;
 use super::pump::Pumped;
 use super::registry::{Activity, Entry};
@@ -57,6 +58,10 @@ pub(super) struct Relay {
     pub(super) unsettled: bool,
     /// How long a statement that may begin to write waits, by that table.
     pub(super) pace: Option<Duration>,
+    /// What of that it has not waited yet.
+    pub(super) owed: Duration,
+    /// A login to the next master, made ahead.
+    pub(super) invitation: Option<Box<Invitation>>,
     /// How many logins to masters there were.
     pub(super) logins: u64,
     /// Its last server closed the connection, perhaps on purpose.

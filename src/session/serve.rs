@@ -118,6 +118,8 @@ async fn session(
         tracking: None,
         generation: 0,
         pace: None,
+        owed: Duration::ZERO,
+        invitation: None,
         unsettled: false,
         logins: 0,
         closed: None,
@@ -140,6 +142,7 @@ async fn session(
         Err(end) => end,
     };
     relay.acknowledging.retract();
+    relay.decline_invitation();
     relay.say_goodbye().await;
     end
 }

@@ -17,7 +17,7 @@ use super::registry::{Registry, Voucher};
 use super::standby::{StandbyLogin, StandbyLogins};
 use crate::config::{Compress, ProxyProtocol};
 use crate::metrics::SessionMetrics;
-use crate::routing::{DrainReport, RoutingTable};
+use crate::routing::{DrainReport, Pace, RoutingTable};
 use crate::tls::{MasterTls, Offer};
 use crate::topology::{
     Account, Accounts, Observation, Outcome, ServerId, Source, Told, UnreachableKind,
@@ -42,6 +42,10 @@ pub struct Shared {
     pub proxy_protocol: ProxyProtocol,
     /// What clients are offered, and masters asked for.
     pub compression: Compress,
+    /// How long writers wait, so that the standby stays close.
+    pub pace: Pace,
+    /// Between two looks at sessions that hear nothing; three of them are a silence.
+    tick: Duration,
     routes: watch::Receiver<Arc<RoutingTable>>,
     accounts: watch::Receiver<Arc<Accounts>>,
     questions: mpsc::Sender<(String, oneshot::Sender<()>)>,
@@ -52,6 +56,8 @@ pub struct Shared {
     /// Bounds how many sessions log in to each master at the same time, so that a new active is not
     /// buried under its own clients, nor waits for those that still try the old one.
     logins: Vec<Semaphore>,
+    /// The same while nobody waits for these logins.
+    early_logins: Arc<Semaphore>,
     /// Made when a client first asks for it: it takes a while.
     rsa_key: OnceCell<Option<Arc<RsaKey>>>,
     passwords: Passwords,
@@ -83,14 +89,19 @@ pub struct Channels {
 /// How many sessions log in to a new active at once.
 const PARALLEL_LOGINS: usize = 64;
 
+/// How many log in at once to a master that is to be active next: the present one has the load.
+const EARLY_LOGINS: usize = 1;
+
 /// For a user's accounts to be read again.
 const LOOK_UP: Duration = Duration::from_millis(1500);
 
-/// Between two looks at sessions that hear nothing.
+/// Between two looks at sessions that hear nothing, unless probes are faster.
 const TICK: Duration = Duration::from_millis(100);
+/// The same, at least: going through all sessions costs something.
+const SHORTEST_TICK: Duration = Duration::from_millis(25);
 
 impl Shared {
-    /// Puts together what sessions share; `proxy_protocol` and `compression` are at their
+    /// Puts together what sessions share; `proxy_protocol`, `compression` and `pace` are at their
     /// defaults.
     #[must_use]
     pub fn new(
@@ -114,6 +125,8 @@ impl Shared {
             offers: channels.offers,
             proxy_protocol: ProxyProtocol::default(),
             compression: Compress::default(),
+            pace: Pace::default(),
+            tick: TICK,
             routes: channels.routes,
             accounts: channels.accounts,
             questions: channels.questions,
@@ -122,6 +135,7 @@ impl Shared {
             generation: AtomicU64::new(generation),
             shutting_down: AtomicBool::new(false),
             logins,
+            early_logins: Arc::new(Semaphore::new(EARLY_LOGINS)),
             rsa_key: OnceCell::new(),
             passwords: Passwords::default(),
             standby: StandbyLogins::new(masters),
@@ -131,9 +145,21 @@ impl Shared {
         }
     }
 
+    /// The same, where a probe waits for its answer for `timeout`: a statement without an answer is a
+    /// reason for a probe after a quarter to three eighths of that, 300 ms at most.
+    #[must_use]
+    pub fn suspicious_within(self, timeout: Duration) -> Self {
+        Self { tick: (timeout / 8).clamp(SHORTEST_TICK, TICK), ..self }
+    }
+
     /// What a client on `stream` is offered. Whoever comes by a Unix socket is alone on it already.
     pub(super) fn offer(&self, stream: &Stream) -> Option<Arc<Offer>> {
         self.offers.borrow().clone().filter(|_| !stream.is_secure())
+    }
+
+    /// Permits to log in to the next master while nobody waits for it.
+    pub(super) fn early_logins(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.early_logins)
     }
 
     /// Permits to log in to a server.
@@ -152,7 +178,7 @@ impl Shared {
         let mut routes = self.routes.clone();
         routes.mark_changed(); // the first one may ask for a drain too
         let mut drain = None;
-        let mut ticks = tokio::time::interval(TICK);
+        let mut ticks = tokio::time::interval(self.tick);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -180,7 +206,8 @@ impl Shared {
                 }
                 _ = ticks.tick() => {
                     for server in self.registry.pass_tick() {
-                        self.report(server, UnreachableKind::Silent, "no answer for 300 ms".into());
+                        let detail = "a statement waits for its answer".to_owned();
+                        self.report(server, UnreachableKind::Silent, detail);
                     }
                 }
             }
