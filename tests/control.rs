@@ -530,6 +530,7 @@ async fn the_pair_fails_over_by_itself() {
         catch_up_expired: config::CatchUpExpired::Stay,
         returning_master: config::ReturningMaster::Merge,
         failback: None,
+        pace: None,
         min_interval: Duration::ZERO,
         acknowledge_after: 0,
     };

@@ -15,15 +15,15 @@ use super::{Handles, Security, Sockets};
 use crate::config::{self, Config};
 use crate::console;
 use crate::coordinator::{
-    Accountant, Asked, Coordinator, EventFile, Inputs, Journal, Ledgers, Outputs, ReplicationWatch,
-    SqlExecutor, WarmConnections,
+    Accountant, Asked, BacklogWatch, Coordinator, EventFile, Inputs, Journal, Ledgers, Outputs,
+    ReplicationWatch, SqlExecutor, WarmConnections,
 };
 use crate::failover::{FailoverMachine, Policy};
 use crate::http;
 use crate::listener::{Listener, Workers};
 use crate::metrics::Metrics;
 use crate::monitor::{AccountReader, Dialer, HeartbeatWriter, Monitor};
-use crate::routing::RoutingTable;
+use crate::routing::{Pace, RoutingTable};
 use crate::session::{Channels, Shared};
 use crate::tls::Offer;
 use crate::topology::Topology;
@@ -132,6 +132,12 @@ impl Plane {
             tasks.spawn(writer.run());
         }
 
+        let pace = Pace::default();
+        if let Some(bound) = config.failover.pace {
+            let (routes, pace, metrics) = (routes.clone(), pace.clone(), metrics.failover.clone());
+            tasks.spawn(BacklogWatch::new(bound, &dialer, routes, pace, metrics).run());
+        }
+
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let (reader, accounts) = AccountReader::new(dialer, routes.clone(), asked);
         tasks.spawn(reader.run());
@@ -151,9 +157,11 @@ impl Plane {
             file_limit::make_room(config.limits.max_connections),
             master_tls,
             metrics.session.clone(),
-        );
+        )
+        .suspicious_within(config.monitor.timeout);
         shared.proxy_protocol = config.proxy_protocol.clone();
         shared.compression = config.compression;
+        shared.pace = pace;
         let shared = Arc::new(shared);
         tasks.spawn(Arc::clone(&shared).follow_routes());
         tasks.spawn(Arc::clone(&shared).look_after_standbys());

@@ -74,7 +74,7 @@ pub(super) const KEYS: &[Key] = &[
     text("failover.failback"),
     text("failover.min_interval"),
     toml("failover.acknowledge_after"),
-    later_unless("failover.pace", "\"off\""),
+    text("failover.pace"),
     text("switchover.drain"),
     later("reads.listen"),
     later("reads.max_lag"),

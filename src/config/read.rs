@@ -104,13 +104,16 @@ impl<'a> Reader<'a> {
                 default.returning_master,
                 |value| choice(value, ReturningMaster::NAMES),
             ),
-            failback: self.read("failover.failback", default.failback, manual_or_duration),
+            failback: self.read("failover.failback", default.failback, |value| {
+                word_or_duration("manual", value)
+            }),
             min_interval: self.read("failover.min_interval", default.min_interval, duration),
             acknowledge_after: self.read(
                 "failover.acknowledge_after",
                 default.acknowledge_after,
                 |value| if value.as_u64() == Some(0) { Ok(0) } else { count(value) },
             ),
+            pace: self.read("failover.pace", default.pace, |value| word_or_duration("off", value)),
         }
     }
 
@@ -392,11 +395,11 @@ fn duration(value: &Value) -> Result<Duration, Expected> {
         .ok_or_else(|| "a duration such as \"500ms\", \"10s\" or \"5m\"".to_owned())
 }
 
-fn manual_or_duration(value: &Value) -> Result<Option<Duration>, Expected> {
-    if value.as_str() == Some("manual") {
+fn word_or_duration(word: &str, value: &Value) -> Result<Option<Duration>, Expected> {
+    if value.as_str() == Some(word) {
         return Ok(None);
     }
-    positive_duration(value).map(Some).map_err(|expected| format!("\"manual\" or {expected}"))
+    positive_duration(value).map(Some).map_err(|expected| format!("\"{word}\" or {expected}"))
 }
 
 fn positive_duration(value: &Value) -> Result<Duration, Expected> {

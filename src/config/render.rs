@@ -64,6 +64,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("failover.failback", failover.failback.map_or_else(|| "manual".into(), duration)),
         ("failover.min_interval", duration(failover.min_interval)),
         ("failover.acknowledge_after", i64::from(failover.acknowledge_after).into()),
+        ("failover.pace", failover.pace.map_or_else(|| "off".into(), duration)),
         ("switchover.drain", duration(switchover.drain)),
         ("tls.mode", name_of(tls.mode, TlsMode::NAMES)),
         ("tls.cert", path(tls.cert.as_deref())),

@@ -167,6 +167,8 @@ pub struct Failover {
     /// So many failovers within an hour, and the next one waits for `RESUME` on the console; 0 for
     /// never.
     pub acknowledge_after: u32,
+    /// Writers are slowed down while the standby is further behind than this; `None`: never.
+    pub pace: Option<Duration>,
 }
 
 impl Default for Failover {
@@ -181,6 +183,7 @@ impl Default for Failover {
             failback: None,
             min_interval: Duration::from_secs(60),
             acknowledge_after: 3,
+            pace: None,
         }
     }
 }

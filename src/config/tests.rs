@@ -165,7 +165,7 @@ user = "x"
 automatic = "yes"
 fencing = "readonly"
 hold = "ten seconds"
-pace = "500ms"
+pace = "0s"
 failback = "manual"
 catch_up_expired = "stay"
 returning_master = "keep"
@@ -195,7 +195,7 @@ level = "inof"
     proxy.toml:22: `failover.automatic` must be true or false, not "yes"
     proxy.toml:23: `failover.fencing` must be "read_only" or "none", not "readonly"
     proxy.toml:24: `failover.hold` must be a duration such as "500ms", "10s" or "5m", not "ten seconds"
-    proxy.toml:25: `failover.pace = "500ms"` (anything but "off") is not built yet in this version
+    proxy.toml:25: `failover.pace` must be "off" or a duration above zero, not "0s"
     proxy.toml:28: `failover.returning_master` must be "quarantine" or "merge", not "keep"
     proxy.toml:32: unknown key `tls.client_certificate`; did you mean `tls.client_certificates`?
     proxy.toml:35: `server_tls.mode` must be "disabled" or "preferred" or "required" or "verify_ca" or "verify_identity", not "verify"
@@ -346,6 +346,7 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     failback = "manual"                   # default
     min_interval = "1m"                   # default
     acknowledge_after = 3                 # default
+    pace = "off"                          # default
 
     [switchover]
     drain = "5s"                          # default

@@ -8,6 +8,9 @@
 //! hangs holds up nothing else. What a change of the active master took is measured on the way, and
 //! an [`EventFile`] keeps the journal beyond the life of the process.
 //!
+//! Beside it a [`BacklogWatch`] slows writers down while the standby is too far behind, if that is
+//! wanted.
+//!
 //! [`SqlExecutor`] is the only part of Tandem that writes to servers. Every order is idempotent,
 //! bounded in time, and says exactly why it failed. It works over warm connections
 //! ([`WarmConnections`]): in a failover a login is a round trip too many.
@@ -22,6 +25,7 @@
 mod accountant;
 mod accounting;
 mod backlog;
+mod backlog_watch;
 mod catch_up;
 mod change_meter;
 mod driver;
@@ -41,6 +45,7 @@ mod switchover;
 mod warm;
 
 pub use accountant::{Accountant, Ledgers};
+pub use backlog_watch::BacklogWatch;
 pub use driver::{Asked, Coordinator, Decide, Inputs, Outputs};
 pub use event_file::EventFile;
 pub use executor::{Executor, SqlExecutor, Surroundings};

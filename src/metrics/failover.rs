@@ -23,6 +23,8 @@ pub struct FailoverMetrics {
     pub generation: Number,
     active: Vec<(String, Gauge)>,
     active_since: Seconds,
+    pace: Seconds,
+    backlog: Seconds,
     changes: Family<Kind, Counter>,
     gap: Family<Kind, Seconds>,
     phases: Family<KindAndPhase, Seconds>,
@@ -77,7 +79,8 @@ struct Change {
 
 impl FailoverMetrics {
     pub(super) fn register(registry: &mut Registry, servers: &[&str]) -> Self {
-        let registry = registry.sub_registry_with_prefix("failover");
+        let whole = registry;
+        let registry = whole.sub_registry_with_prefix("failover");
         let active = Family::<Server, Gauge>::default();
         let handle = |name: &&str| {
             let label = Server { server: (*name).to_owned() };
@@ -129,6 +132,18 @@ impl FailoverMetrics {
              failover to it would lose",
             this.at_risk,
         );
+        registry.register_with_unit(
+            "backlog",
+            "How long the closest standby would take for what it has received; with [failover] pace",
+            Unit::Seconds,
+            this.backlog,
+        );
+        whole.register_with_unit(
+            "pace",
+            "How long each write waits now, by [failover] pace",
+            Unit::Seconds,
+            this.pace,
+        );
         metrics
     }
 
@@ -136,6 +151,15 @@ impl FailoverMetrics {
     pub fn set_active(&self, server: Option<&str>) {
         for (name, gauge) in &self.active {
             gauge.set(i64::from(server == Some(name.as_str())));
+        }
+    }
+
+    /// Notes how long writes wait for the standby to stay close, and how far it is behind where that
+    /// is known.
+    pub fn set_pace(&self, pace: Duration, behind: Option<Duration>) {
+        self.pace.set(pace.as_secs_f64());
+        if let Some(behind) = behind {
+            self.backlog.set(behind.as_secs_f64());
         }
     }
 

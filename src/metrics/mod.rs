@@ -106,6 +106,7 @@ mod tests {
         tandem_failover_active{server="m1"} 0
         tandem_failover_active{server="m2"} 1
         tandem_failover_at_risk_writes{server="m2"} 5
+        tandem_failover_backlog_seconds 0.0
         tandem_failover_changes_total{kind="failover"} 2
         tandem_failover_changes_total{kind="followed"} 0
         tandem_failover_changes_total{kind="switchover"} 0
@@ -123,6 +124,7 @@ mod tests {
         tandem_monitor_probes_total{server="m1",outcome="alive"} 1
         tandem_monitor_probes_total{server="m1",outcome="refused"} 1
         tandem_monitor_server_up{server="m1"} 0
+        tandem_pace_seconds 0.0
         tandem_replication_lag_seconds{server="m2"} 0.25
         tandem_replication_semi_sync{server="m1"} 0
         tandem_session_commands_total 3
@@ -134,6 +136,8 @@ mod tests {
         tandem_session_migrations_total{result="failed"} 0
         tandem_session_open 1
         tandem_session_outcome_unknown_total 1
+        tandem_session_paced_seconds_total 0.0
+        tandem_session_paced_total 0
         tandem_session_rolled_back_total 0
         "#);
     }

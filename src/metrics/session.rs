@@ -1,10 +1,12 @@
 //! What sessions and the listener count.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 /// Handles of the data path; clones count into the same numbers.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,10 @@ pub struct SessionMetrics {
     pub held_now: Gauge,
     /// Statements that were sent once more, to the master that is active then.
     pub retried: Counter,
+    /// Writes that waited for the standby to stay close, or to get there.
+    pub paced: Counter,
+    /// For how long, all together.
+    pub paced_seconds: Counter<f64, AtomicU64>,
     /// Sessions that were moved to another server.
     pub migrations_done: Counter,
     /// Sessions that were to be moved and could not be.
@@ -73,6 +79,13 @@ impl SessionMetrics {
             "retried",
             "Statements sent again after a failover: not executed before, or without effects",
             this.retried,
+        );
+        registry.register("paced", "Writes that were slowed down", this.paced);
+        registry.register_with_unit(
+            "paced",
+            "For how long writes were slowed down, all together",
+            Unit::Seconds,
+            this.paced_seconds,
         );
         registry.register("migrations", "Sessions moved to another server", migrations);
         registry.register(

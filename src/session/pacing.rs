@@ -5,7 +5,7 @@
 //! that locks are not held for longer; reads do not wait.
 
 use std::future::poll_fn;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client_error::ClientError;
 use super::end::SessionEnd;
@@ -15,16 +15,21 @@ use super::relay::Relay;
 use super::statement::Verb;
 use crate::wire::{Command, StatusFlags};
 
+/// Timers know milliseconds. What is shorter is owed until it adds up.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 impl Relay {
     /// For how long the command has to wait before it is sent, once.
     #[inline]
     pub(super) fn pause_before(&mut self) -> Option<Duration> {
-        let pace = self.pace?;
+        let pace = self.pace.max(self.shared.pace.get())?;
         let waits = !self.current.paced && !self.state.in_transaction() && self.writes();
-        waits.then(|| {
-            self.current.paced = true;
-            pace
-        })
+        if !waits {
+            return None;
+        }
+        self.current.paced = true;
+        self.owed += pace;
+        (self.owed >= SHORTEST).then_some(self.owed)
     }
 
     /// Whether the command writes, or may begin a transaction that does.
@@ -52,6 +57,7 @@ impl Relay {
         pause: Duration,
     ) -> Result<Result<(), ClientError>, SessionEnd> {
         self.entry.take_interrupt(); // it was for a statement before
+        let began = Instant::now();
         self.rest(Activity::Held);
         let (mut routes, known) = (self.shared.routes(), self.generation);
         let over = tokio::select! {
@@ -63,6 +69,12 @@ impl Relay {
                 Stop::Interrupted => Ok(Err(ClientError::Interrupted)),
             },
         };
+        let waited = began.elapsed();
+        // Timers are late, and what was waited too long is not waited again.
+        self.owed = self.owed.saturating_sub(waited);
+        let metrics = self.shared.metrics();
+        metrics.paced.inc();
+        metrics.paced_seconds.inc_by(waited.as_secs_f64());
         self.entry.set_running();
         // The table is looked at, whether or not its news came this way already.
         self.generation = 0;

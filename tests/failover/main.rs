@@ -25,6 +25,7 @@ mod lost_writes;
 #[allow(dead_code, reason = "shared with another suite")]
 mod masters;
 mod nobody;
+mod pacing;
 mod patience;
 mod process;
 mod returning;
