@@ -138,6 +138,7 @@ mod tests {
         tandem_session_outcome_unknown_total 1
         tandem_session_paced_seconds_total 0.0
         tandem_session_paced_total 0
+        tandem_session_retried_total 0
         tandem_session_rolled_back_total 0
         "#);
     }
