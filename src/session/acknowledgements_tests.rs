@@ -86,38 +86,3 @@ fn names_beyond_measure_are_others() {
     assert_eq!(told[1].0, OTHERS);
     assert!(book.book().users.names.len() <= NAMES + 1);
 }
-
-#[test]
-fn zz_cost() {
-    let book = Acknowledgements::default();
-    let user = book.user(b"ann");
-    let texts: Vec<String> = (0..50_000u64).map(|n| format!("1-1-{}", 1_000_000 + 2 * n)).collect();
-    let sets: Vec<String> = (0..50_000u64)
-        .map(|n| format!("cd602b2c-e69a-11f1-be99-02fc00000001:{}", 1_000_000 + 2 * n))
-        .collect();
-    for round in 0..3 {
-        let mut told = Vec::new();
-        let began = Instant::now();
-        for text in &texts {
-            let told = crate::topology::last_gtid(text.as_bytes()).unwrap();
-            let run = Run::new(M1, book.stream(told.origin), told);
-            book.acknowledge(user, run, false, Instant::now());
-        }
-        let maria = began.elapsed() / 50_000;
-        let began = Instant::now();
-        book.take(&mut told);
-        let drain = began.elapsed();
-        let began = Instant::now();
-        for text in &sets {
-            crate::topology::own_gtids(text.as_bytes(), |told| {
-                let run = Run::new(M1, book.stream(told.origin), told);
-                book.acknowledge(user, run, false, Instant::now());
-            });
-        }
-        let mysql = began.elapsed() / 50_000;
-        book.take(&mut told);
-        println!(
-            "round {round}: MariaDB {maria:?}, MySQL {mysql:?} a write; 50000 drained in {drain:?}"
-        );
-    }
-}
