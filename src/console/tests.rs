@@ -90,7 +90,7 @@ fn accounts() -> Accounts {
     };
     let why = Unaccountable::NoGtids("m2".into());
     let finding = Finding::Unknown(why);
-    let unknown = LostWrites { from: M2, to: M1, term: Term(7), finding, ..loss.clone() };
+    let unknown = LostWrites { from: M2, to: M1, term: Term(7), finding, ..loss };
     let at_risk = AtRisk { unknown: None, standbys: vec![(M2, 1, true)] };
     Accounts { at_risk, losses: vec![loss, unknown] }
 }

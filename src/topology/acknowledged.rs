@@ -276,5 +276,6 @@ impl Chunk {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test has to begin at some instant")]
 #[path = "acknowledged_tests.rs"]
 mod tests;

@@ -188,6 +188,8 @@ async fn the_standby_is_asked_behind_the_clients_back_and_hears_a_goodbye() {
     assert_eq!(login.user, b"ann");
     assert_eq!(login.token, native_token_of_password(b"secret", b"abcdefghijklmnopqrst"));
     m2.say(&ok(AUTOCOMMIT)).await;
+    assert_eq!(m2.packet().await, b"\x03SHOW GRANTS", "is there a fence for this user?");
+    m2.say(&denied()).await;
     assert_eq!(m2.packet().await, [1], "COM_QUIT");
     let mut logins = stage.shared.standby_logins();
     let known = logins.wait_for(|logins| !logins.is_empty()).await.expect("published").clone();
