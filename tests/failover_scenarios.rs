@@ -8,8 +8,10 @@
 //!
 //! ```text
 //! policy fall=2 automatic=false            any of Policy's numbers
+//! masters 3 mesh | masters 3 ring          instead of a pair; in the ring m2 receives from m1, m3 from m2
 //! @0ms m1 alive open term=1:m1             a probe; what it does not say stays as it was last
 //! @1s m2 alive beats=7 received=1-1-11     what its receiver has counted, and received
+//! @1s m3 alive from=m2 io=No               of several receivers, the one from m2
 //! @1s m1 cannot_write error 1021: Disk full    the write of a heartbeat
 //! @1s m1 refused | silent | reset | error 1040 Too many connections
 //! @1s session m1 reset                     a session's report
@@ -71,6 +73,9 @@ fn play(scenario: &str) -> String {
         if let Some(settings) = line.strip_prefix("policy ") {
             stage.set_policy(settings);
         }
+        if let Some(shape) = line.strip_prefix("masters 3 ") {
+            stage.set_three(shape);
+        }
         if let Some(input) = line.strip_prefix('@') {
             stage.input(input, &mut out);
         } else {
@@ -91,9 +96,6 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let address = |n: u16| format!("127.0.0.1:{}", 3300 + n).parse().expect("an address");
-        let servers =
-            Servers::new([("m1".to_owned(), address(1)), ("m2".to_owned(), address(2))], []);
         let policy = Policy {
             interval: Duration::from_secs(1),
             timeout: Duration::from_millis(500),
@@ -109,8 +111,18 @@ impl Stage {
             acknowledge_after: 3,
             drain: Duration::from_secs(5),
         };
-        let facts = vec![facts(1), facts(2)];
-        Self { start: Instant::now(), policy, servers, facts, machine: None }
+        let facts = vec![facts(1, &[2]), facts(2, &[1])];
+        Self { start: Instant::now(), policy, servers: servers(2), facts, machine: None }
+    }
+
+    fn set_three(&mut self, shape: &str) {
+        let sources: [&[u32]; 3] = match shape {
+            "mesh" => [&[2, 3], &[1, 3], &[1, 2]],
+            "ring" => [&[3], &[1], &[2]],
+            other => panic!("no such shape: {other}"),
+        };
+        self.servers = servers(3);
+        self.facts = (1..).zip(sources).map(|(n, sources)| facts(n, sources)).collect();
     }
 
     fn set_policy(&mut self, settings: &str) {
@@ -256,8 +268,16 @@ impl Stage {
             "alive" => {
                 let facts = &mut self.facts[server.index()];
                 facts.uptime = Duration::from_secs(1000) + (at - self.start);
+                let mut from = 0;
                 for setting in &words[1..] {
-                    change(facts, setting);
+                    match setting.strip_prefix("from=m") {
+                        Some(source) => {
+                            let id: u32 = source.parse().expect(setting);
+                            let is_it = |channel: &Channel| channel.source_server_id == id;
+                            from = facts.channels.iter().position(is_it).expect(setting);
+                        }
+                        None => change(facts, from, setting),
+                    }
                 }
                 Outcome::Alive(Box::new(facts.clone()))
             }
@@ -355,8 +375,13 @@ fn duration(text: &str) -> Duration {
     humantime::parse_duration(text).expect(text)
 }
 
-/// A healthy half of a pair: `m1` has offset 1, domain 1, and so on.
-fn facts(n: u32) -> Facts {
+fn servers(count: u16) -> Servers {
+    let address = |n: u16| format!("127.0.0.1:{}", 3300 + n).parse().expect("an address");
+    Servers::new((1..=count).map(|n| (format!("m{n}"), address(n))), [])
+}
+
+/// A healthy master that receives from these: `m1` has offset 1, domain 1, and so on.
+fn facts(n: u32, sources: &[u32]) -> Facts {
     let identity = Identity {
         flavor: Flavor::MariaDb,
         version: "5.5.5-10.11.19-MariaDB".to_owned(),
@@ -369,24 +394,10 @@ fn facts(n: u32) -> Facts {
         server_id: n,
         uptime: Duration::ZERO,
         read_only: true,
-        auto_increment_increment: 2,
+        auto_increment_increment: 3,
         auto_increment_offset: n,
         executed: gtids("1-1-10,2-2-10"),
-        channels: vec![Channel {
-            name: String::new(),
-            source_host: "127.0.0.1".to_owned(),
-            source_port: 3300,
-            source_server_id: 3 - n,
-            io: ThreadState::Yes,
-            io_error: (0, String::new()),
-            sql: ThreadState::Yes,
-            sql_error: (0, String::new()),
-            received: gtids("1-1-10,2-2-10"),
-            uses_gtid: true,
-            seconds_behind: Some(0),
-            heartbeats: Some(1),
-            heartbeat_period: Some(Duration::from_secs(1)),
-        }],
+        channels: sources.iter().map(|source| channel(*source)).collect(),
         claimed: false,
         terms: TermStore::Missing,
         beats: None,
@@ -394,11 +405,29 @@ fn facts(n: u32) -> Facts {
     }
 }
 
+fn channel(source: u32) -> Channel {
+    Channel {
+        name: String::new(),
+        source_host: "127.0.0.1".to_owned(),
+        source_port: 3300,
+        source_server_id: source,
+        io: ThreadState::Yes,
+        io_error: (0, String::new()),
+        sql: ThreadState::Yes,
+        sql_error: (0, String::new()),
+        received: gtids("1-1-10,2-2-10"),
+        uses_gtid: true,
+        seconds_behind: Some(0),
+        heartbeats: Some(1),
+        heartbeat_period: Some(Duration::from_secs(1)),
+    }
+}
+
 fn gtids(text: &str) -> GtidSet {
     GtidSet::parse(Flavor::MariaDb, text).expect(text)
 }
 
-fn change(facts: &mut Facts, setting: &str) {
+fn change(facts: &mut Facts, from: usize, setting: &str) {
     let thread = |value| match value {
         "Yes" => ThreadState::Yes,
         "Connecting" => ThreadState::Connecting,
@@ -423,19 +452,19 @@ fn change(facts: &mut Facts, setting: &str) {
             let term = Term(term.parse().expect(setting));
             facts.terms = TermStore::Present(Some((term, active.to_owned())));
         }
-        Some(("io", value)) => facts.channels[0].io = thread(value),
-        Some(("sql", value)) => facts.channels[0].sql = thread(value),
-        Some(("received", value)) => facts.channels[0].received = gtids(value),
+        Some(("io", value)) => facts.channels[from].io = thread(value),
+        Some(("sql", value)) => facts.channels[from].sql = thread(value),
+        Some(("received", value)) => facts.channels[from].received = gtids(value),
         Some(("row", value)) => {
             let at = value.parse().expect(setting);
             facts.beats = Some(Beats { clock: at, rows: vec![(facts.server_id, at)] });
         }
         Some(("beats", value)) => {
-            facts.channels[0].heartbeats = Some(value.parse().expect(setting));
+            facts.channels[from].heartbeats = Some(value.parse().expect(setting));
         }
         Some(("sql_error", value)) => {
             let code = value.parse().expect(setting);
-            facts.channels[0].sql_error = (code, "Duplicate entry '7' for key 'PRIMARY'".into());
+            facts.channels[from].sql_error = (code, "Duplicate entry '7' for key 'PRIMARY'".into());
         }
         _ => panic!("no such fact: {setting}"),
     }

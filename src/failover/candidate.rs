@@ -1,6 +1,7 @@
 //! Judge: which standby may become active, and why each of the others may not.
 
-use super::assessment::{Verdict, assess, in_words};
+use super::assessment::{Verdict, asked_about, assess, in_words};
+use super::delivery::{Hop, has, way};
 use super::links::Links;
 use super::policy::Policy;
 use super::quarantine::Quarantine;
@@ -9,7 +10,8 @@ use crate::topology::{Channel, Facts, GtidSet, ServerId, ThreadState, Topology};
 /// The outcome of a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The first master, in order of preference, that nothing speaks against.
+    /// The first master, in order of preference, that nothing speaks against. Whether another has
+    /// received more is seen when none of them receives any more (`comparing.rs`).
     pub chosen: Option<ServerId>,
     /// The masters that were looked at before it, each with what speaks against it.
     pub rejected: Vec<(ServerId, String)>,
@@ -55,19 +57,21 @@ pub(super) fn objection(
         return Some(stopped);
     }
     let old = old?;
-    if channel_from(topology, server, old).is_none() {
+    // A ring is broken at whoever is away; what had passed it is there.
+    let Some(way) = way(topology, server, old, |_| true) else {
         return Some(format!("receives nothing from {}", topology.servers().name(old)));
-    }
+    };
     let deaf = not_long_enough(topology, policy, server, old);
-    let missing = || missing_for_good(topology, links, server, old);
-    deaf.or_else(missing).or_else(|| {
+    let missing = || missing_for_good(topology, links, &way, old);
+    deaf.or_else(missing).or_else(|| unasked(topology, policy, server, old)).or_else(|| {
         let name = |server| topology.servers().name(server);
         quarantine.objection(server, name(server), name(old))
     })
 }
 
 /// A standby that is back just now says nothing yet of whether it still hears a master that does
-/// not answer us: for that it has to be looked at for as long as a suspicion takes.
+/// not answer us: for that it has to be looked at for as long as a suspicion takes. That goes for any
+/// of them, not only for the one that is to take over.
 fn not_long_enough(
     topology: &Topology,
     policy: &Policy,
@@ -75,12 +79,19 @@ fn not_long_enough(
     old: ServerId,
 ) -> Option<String> {
     let Verdict::Down(evidence) = assess(topology, old, policy) else { return None };
-    let hearing = topology.hearing(server, old).filter(|hearing| hearing.connected)?;
     // A bit less: looks take time, and the last of them begins before the last probe has failed.
     let enough = policy.timeout * (policy.fall - 1) * 3 / 4;
-    (evidence.is_doubtful() && hearing.watched_for() < enough).then(|| {
-        let old = topology.servers().name(old);
-        format!("is back only now and may still receive from {old}")
+    let is_new = |other: &ServerId| {
+        topology.hearing(*other, old).is_some_and(|hearing| hearing.watched_for() < enough)
+    };
+    let mut witnesses = asked_about(topology, old);
+    witnesses.sort_by_key(|other| *other != server);
+    let new = witnesses.into_iter().find(is_new).filter(|_| evidence.is_doubtful())?;
+    let name = |server| topology.servers().name(server);
+    let may = format!("is back only now and may still receive from {}", name(old));
+    Some(match new == server {
+        true => may,
+        false => format!("has to wait for a witness: {} {may}", name(new)),
     })
 }
 
@@ -104,34 +115,69 @@ fn applier(channel: &Channel, facts: &Facts, old: Option<ServerId>) -> Option<St
 /// A standby whose receiver had stopped while its source still took writes lacks those for good.
 /// That is known only as far as the source was looked at: one that was connected to the end may
 /// lack the last instant, which is what asynchronous replication means, and is no objection.
+///
+/// What comes by way of another master is lost where any of the receivers on the way had stopped.
 fn missing_for_good(
     topology: &Topology,
     links: &Links,
+    way: &[Hop],
+    old: ServerId,
+) -> Option<String> {
+    let (server, _) = way.first()?;
+    let missing = missing(topology, *server, old);
+    let stopped = |(receiver, source): &Hop| {
+        let io = links.when_last_up(*receiver, *source)?;
+        (io != ThreadState::Yes).then_some((*receiver, *source, io))
+    };
+    let (receiver, source, io) = way.iter().find_map(stopped).filter(|_| !missing.is_empty())?;
+    let name = |server| topology.servers().name(server);
+    let by = if receiver == *server {
+        String::new()
+    } else {
+        format!("gets it by {}, which ", name(receiver))
+    };
+    let source = name(source);
+    Some(format!(
+        "{by}was not receiving from {source} when {source} was last up (Slave_IO_Running: {io}) and \
+         lacks {missing}"
+    ))
+}
+
+/// A third master that lives and does not answer this proxy may be made active by others, who see it.
+/// While the old one lives this is not to be feared: then nobody decides.
+fn unasked(
+    topology: &Topology,
+    policy: &Policy,
     server: ServerId,
     old: ServerId,
 ) -> Option<String> {
-    let io = links.when_last_up(server, old)?;
-    let missing = missing(topology, server, old);
-    (io != ThreadState::Yes && !missing.is_empty()).then(|| {
-        let old = topology.servers().name(old);
-        format!("was not receiving from {old} when {old} was last up (Slave_IO_Running: {io}) and lacks {missing}")
+    if matches!(assess(topology, old, policy), Verdict::Alive) {
+        return None;
+    }
+    let others = topology.servers().masters().filter(|other| ![server, old].contains(&other.id));
+    others.into_iter().find_map(|other| {
+        let verdict = assess(topology, other.id, policy);
+        matches!(verdict, Verdict::Isolated { .. }).then(|| {
+            let words = in_words(&verdict, policy);
+            format!("may not be the only one: {} {words}", other.name)
+        })
     })
 }
 
 /// What `old` had executed when last seen, and `server` has neither executed nor received.
 pub(super) fn missing(topology: &Topology, server: ServerId, old: ServerId) -> GtidSet {
-    let (Some(ours), Some(theirs)) = (topology.facts(server), topology.facts(old)) else {
-        return GtidSet::empty();
-    };
-    let received = ours.channels.iter().map(|channel| &channel.received);
-    let known = received.fold(ours.executed.clone(), |known, received| known.union(received));
-    theirs.executed.subtract(&known)
+    match topology.facts(old) {
+        Some(theirs) if topology.facts(server).is_some() => {
+            theirs.executed.subtract(&has(topology, server))
+        }
+        _ => GtidSet::empty(),
+    }
 }
 
 /// The channel by which `receiver` is the slave of `source`.
 ///
 /// Told by the source's server id where both are known; else by a channel that never had contact;
-/// else a channel that is the only one can have no other source in a pair.
+/// of a source that was never seen, by a channel that is no other's.
 pub(super) fn channel_from(
     topology: &Topology,
     receiver: ServerId,
@@ -139,7 +185,8 @@ pub(super) fn channel_from(
 ) -> Option<&Channel> {
     let channels = &topology.facts(receiver)?.channels;
     let Some(source) = topology.facts(source) else {
-        return channels.first();
+        let is_others = |channel: &&Channel| topology.source_of(channel).is_some();
+        return channels.iter().find(|channel| !is_others(channel));
     };
     channels
         .iter()

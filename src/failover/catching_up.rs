@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::action::{Order, OrderFailure, OrderId, OrderResult};
+use super::assessment::Verdict;
 use super::context::{Context, answered};
 use super::phase::{Input, Phase};
 use super::policy::ORDER_PATIENCE;
@@ -122,7 +123,8 @@ impl CatchingUp {
 
     fn advance(mut self, cx: &mut Context) -> Phase {
         if cx.now >= self.fences_until && !self.fences.is_empty() {
-            if self.takeover.old.is_none() {
+            let lives = |server: &ServerId| matches!(cx.verdict(*server), Verdict::Alive);
+            if self.fences.values().any(lives) {
                 let servers: Vec<_> = self.fences.values().map(|id| cx.name(*id)).collect();
                 let servers = servers.join(", ");
                 let reason = format!("{servers}: the order to refuse writes got no answer");

@@ -12,6 +12,7 @@ use super::action::{Order, OrderId, OrderResult};
 use super::assessment::Verdict;
 use super::candidate::channel_from;
 use super::context::Context;
+use super::delivery::way;
 use super::policy::ERRAND_SPACING;
 use super::quarantine::transactions;
 use crate::config::{Fencing, ReturningMaster};
@@ -28,6 +29,8 @@ pub(super) struct Errands {
     /// When a receiver may be started again.
     start_after: BTreeMap<(ServerId, ServerId), Instant>,
     fences: BTreeSet<OrderId>,
+    /// The standbys that this decision found, and whose receivers were not looked at since.
+    unadopted: BTreeSet<ServerId>,
     /// The decision under which all this was done: another one is looked through anew.
     term: Option<Term>,
 }
@@ -41,8 +44,10 @@ struct Standby {
     away: bool,
     /// What it has is being compared with what the active one has.
     comparing: Option<Comparing>,
-    /// The active one may receive from it: there was nothing that it lacks, or it was released.
+    /// The others may receive from it: there was nothing that the active one lacks, or it was released.
     cleared: bool,
+    /// It gets nothing of what the active one writes, or the other way round, because of another.
+    parted: bool,
 }
 
 /// How far a comparison is.
@@ -59,7 +64,7 @@ impl Errands {
     /// Notes who is away.
     pub(super) fn observe(&mut self, cx: &Context) {
         for master in cx.masters() {
-            if let Verdict::Down(_) = cx.verdict(master) {
+            if let Verdict::Down(_) | Verdict::Isolated { .. } = cx.verdict(master) {
                 let standby = self.standbys.entry(master).or_default();
                 *standby = Standby { away: true, ..Standby::default() };
             }
@@ -127,6 +132,9 @@ impl Errands {
         }
         cx.with_quarantine(|quarantine, cx| quarantine.forget_others(cx, active));
         for standby in cx.masters().into_iter().filter(|master| *master != active) {
+            if self.is_kept_apart(cx, standby, active) {
+                self.part(cx, standby, active);
+            }
             if !matches!(cx.verdict(standby), Verdict::Alive) {
                 continue;
             }
@@ -142,14 +150,19 @@ impl Errands {
                 continue;
             }
             self.look_after(cx, standby, active);
-            if self.must_compare(cx, standby, active) && !self.take_back(cx, standby, active) {
+            let seen_through =
+                !self.must_compare(cx, standby, active) || self.take_back(cx, standby, active);
+            if !seen_through {
                 continue;
             }
             self.reconnect(cx, standby, active);
+            self.report_parted(cx, standby, active);
         }
         if anew {
-            self.adopt(cx, active);
+            let masters = cx.masters().into_iter();
+            self.unadopted = masters.filter(|master| *master != active).collect();
         }
+        self.adopt(cx);
     }
 
     /// A standby is open. Another proxy may be promoting it this moment, and a look is not atomic:
@@ -181,8 +194,10 @@ impl Errands {
         if !cx.quarantine.holds(standby) {
             return;
         }
-        let stopped = is_stopped(&cx.topology, (active, standby));
-        if cx.with_quarantine(|quarantine, cx| quarantine.look_after(cx, standby, stopped)) {
+        let receivers = receivers_of(cx, standby, active);
+        let runs = |receiver: &ServerId| !is_stopped(&cx.topology, (*receiver, standby));
+        let open = receivers.into_iter().find(runs);
+        if cx.with_quarantine(|quarantine, cx| quarantine.look_after(cx, standby, open)) {
             self.standbys.entry(standby).or_default().cleared = true;
         }
     }
@@ -190,9 +205,8 @@ impl Errands {
     /// Whether it has to be seen what a standby has before anything else is done with it: it was away,
     /// or the active one does not receive from it and is about to.
     fn must_compare(&mut self, cx: &Context, standby: ServerId, active: ServerId) -> bool {
-        let pair = (active, standby);
         let gated = cx.policy.returning_master == ReturningMaster::Quarantine
-            && (self.severed.contains_key(&pair) || is_stopped(&cx.topology, pair))
+            && self.is_cut_off(cx, standby, active)
             && !cx.quarantine.holds(standby);
         let state = self.standbys.entry(standby).or_default();
         state.away || gated && !state.cleared
@@ -204,13 +218,15 @@ impl Errands {
         let state = self.standbys.entry(standby).or_default();
         let Some(stranded) = state.compare(cx, standby, active) else { return false };
         let was_away = std::mem::take(&mut state.away);
-        let pair = (active, standby);
         let held_back = cx.policy.returning_master == ReturningMaster::Quarantine
             && !stranded.is_empty()
-            && is_stopped(&cx.topology, pair);
+            && receivers_of(cx, standby, active)
+                .into_iter()
+                .any(|receiver| is_stopped(&cx.topology, (receiver, standby)));
+        let state = self.standbys.entry(standby).or_default();
         // What flows by itself is allowed to nobody: should it be stopped, it is looked at again.
         state.cleared = stranded.is_empty();
-        for pair in [pair, (standby, active)] {
+        for pair in pairs_of(cx, standby) {
             if is_stopped(&cx.topology, pair) {
                 self.severed.entry(pair).or_insert(cx.now);
             }
@@ -235,23 +251,102 @@ impl Errands {
         true
     }
 
+    /// Whether the active master is kept from what `standby` has: it does not receive from it, or, where
+    /// that one's writes come by way of others, one of those does not.
+    fn is_cut_off(&self, cx: &Context, standby: ServerId, active: ServerId) -> bool {
+        receivers_of(cx, standby, active).into_iter().any(|receiver| {
+            let pair = (receiver, standby);
+            self.severed.contains_key(&pair) || is_stopped(&cx.topology, pair)
+        })
+    }
+
+    /// Whether what `source` has may come to others by a receiver that was stopped at `since`: the active
+    /// master receives from it, by a look that is newer than that, or it was seen through.
+    fn may_flow(&self, cx: &Context, source: ServerId, active: ServerId, since: Instant) -> bool {
+        let mut receivers = receivers_of(cx, source, active).into_iter();
+        !self.is_kept_apart(cx, source, active)
+            && (self.may_deliver(cx, source) || receivers.all(|it| cx.looked_since(it, since)))
+    }
+
+    /// Whether nobody may receive from `standby` at present.
+    fn is_kept_apart(&self, cx: &Context, standby: ServerId, active: ServerId) -> bool {
+        cx.policy.returning_master == ReturningMaster::Quarantine
+            && !self.may_deliver(cx, standby)
+            && (cx.quarantine.holds(standby) || self.is_cut_off(cx, standby, active))
+    }
+
+    /// What the active master must not get of `standby` it must not get by way of a third one either:
+    /// nor is that one to have it.
+    fn part(&mut self, cx: &mut Context, standby: ServerId, active: ServerId) {
+        for (receiver, source) in pairs_of(cx, standby) {
+            let runs = channel_from(&cx.topology, receiver, source)
+                .is_some_and(|channel| channel.io != ThreadState::No);
+            let other = source == standby && receiver != active;
+            let soon = self.start_after.get(&(receiver, source));
+            if other
+                && runs
+                && matches!(cx.verdict(receiver), Verdict::Alive)
+                && soon.is_none_or(|after| cx.now >= *after)
+            {
+                self.start_after.insert((receiver, source), cx.now + ERRAND_SPACING);
+                cx.run(Order::StopReceiving { server: receiver, source });
+            }
+        }
+    }
+
+    /// Says so when a standby and the active one do not get each other's writes because a third one
+    /// is away: a ring is broken at it. It is for an operator to close it.
+    fn report_parted(&mut self, cx: &mut Context, standby: ServerId, active: ServerId) {
+        let configured = |pair: (ServerId, ServerId)| way(&cx.topology, pair.0, pair.1, |_| true);
+        let alive = |server| matches!(cx.verdict(server), Verdict::Alive);
+        let broken = |pair: (ServerId, ServerId)| {
+            let way = configured(pair)?;
+            let (_, by) = *way.iter().find(|(_, by)| *by != pair.1 && !alive(*by))?;
+            let other = super::delivery::way(&cx.topology, pair.0, pair.1, alive);
+            other.is_none().then_some((pair, by))
+        };
+        let found = [(standby, active), (active, standby)].into_iter().find_map(broken);
+        let state = self.standbys.entry(standby).or_default();
+        if std::mem::replace(&mut state.parted, found.is_some()) == found.is_some() {
+            return;
+        }
+        let (to, reason) = match found {
+            Some(((receiver, source), by)) => (
+                "parted",
+                format!(
+                    "{} does not get what {} writes: it comes by way of {}, and {}",
+                    cx.name(receiver),
+                    cx.name(source),
+                    cx.name(by),
+                    cx.describe(by)
+                ),
+            ),
+            None => {
+                let (one, other) = (cx.name(standby), cx.name(active));
+                ("standby", format!("{one} and {other} get each other's writes again"))
+            }
+        };
+        cx.record("standby", to, reason, Some(standby));
+    }
+
     /// Starts the receivers between the two that are to be started.
     fn reconnect(&mut self, cx: &mut Context, standby: ServerId, active: ServerId) {
         // The active must hear of what its standby still has, whoever cut it off.
         if is_stopped(&cx.topology, (active, standby)) {
             self.severed.entry((active, standby)).or_insert(cx.now);
         }
-        for pair in [(active, standby), (standby, active)] {
+        for pair in pairs_of(cx, standby) {
             let Some(since) = self.severed.get(&pair).copied() else {
                 continue;
             };
+            if !matches!(cx.verdict(pair.0), Verdict::Alive) {
+                continue;
+            }
             if cx.looked_since(pair.0, since) && !is_stopped(&cx.topology, pair) {
                 self.severed.remove(&pair);
                 continue;
             }
-            let may_deliver = cx.policy.returning_master == ReturningMaster::Merge
-                || self.standbys.get(&standby).is_some_and(|state| state.cleared);
-            if pair == (active, standby) && !may_deliver {
+            if pair.1 != active && !self.may_flow(cx, pair.1, active, since) {
                 continue;
             }
             if self.start_after.get(&pair).is_some_and(|after| cx.now < *after) {
@@ -262,13 +357,24 @@ impl Errands {
         }
     }
 
+    fn may_deliver(&self, cx: &Context, standby: ServerId) -> bool {
+        cx.policy.returning_master == ReturningMaster::Merge
+            || self.standbys.get(&standby).is_some_and(|state| state.cleared)
+    }
+
     /// A proxy that died in the course of a failover may have left a standby without its receiver.
-    /// Whoever serves another active master than before puts that right, once: what an operator stops
-    /// later stays stopped.
-    fn adopt(&mut self, cx: &Context, active: ServerId) {
-        for standby in cx.masters().into_iter().filter(|master| *master != active) {
-            if is_stopped(&cx.topology, (standby, active)) {
-                self.severed.insert((standby, active), cx.now);
+    /// Whoever serves another active master than before puts that right, once, as soon as the standby
+    /// answers: what an operator stops later stays stopped.
+    fn adopt(&mut self, cx: &Context) {
+        let answers = |standby: &ServerId| cx.topology.seen(*standby).answers();
+        let (here, away) = self.unadopted.iter().partition(|standby| answers(standby));
+        self.unadopted = away;
+        let here: BTreeSet<ServerId> = here;
+        for standby in here {
+            for pair in pairs_of(cx, standby).into_iter().filter(|(_, to)| *to != standby) {
+                if is_stopped(&cx.topology, pair) {
+                    self.severed.insert(pair, cx.now);
+                }
             }
         }
     }
@@ -306,6 +412,22 @@ impl Standby {
         }
         None
     }
+}
+
+/// By whose receivers `active` gets what `standby` writes: by its own, or by those of others that pass
+/// it on.
+fn receivers_of(cx: &Context, standby: ServerId, active: ServerId) -> Vec<ServerId> {
+    let receives = |receiver: &ServerId| channel_from(&cx.topology, *receiver, standby).is_some();
+    if receives(&active) || cx.masters().len() == 2 {
+        return vec![active];
+    }
+    cx.masters().into_iter().filter(|other| *other != standby).filter(receives).collect()
+}
+
+/// The pairs of masters one of which is `standby`: who receives, and from whom.
+fn pairs_of(cx: &Context, standby: ServerId) -> Vec<(ServerId, ServerId)> {
+    let others = cx.masters().into_iter().filter(|other| *other != standby);
+    others.flat_map(|other| [(other, standby), (standby, other)]).collect()
 }
 
 /// Whether the receiver of the pair was stopped by an order, and not by an error. An error of the

@@ -62,10 +62,18 @@
 //! * Every phase has a deadline, and a deadline that was reached lies in the past: no sequence of
 //!   events makes the machine ask for probes faster than one per server and five milliseconds.
 //!
-//! # What has its place here and is not built yet
+//! # More than two masters
 //!
-//! A choice among more than two masters by who has received most (`choose` takes the first that
-//! nothing speaks against).
+//! Two phases are passed through only then, and have a file each. *Comparing*, between sealing and promoting:
+//! the others stopped receiving from the old master as well, all are looked at once more, and who has
+//! received more takes the candidate's place. (Of two masters it is passed through where the old one
+//! lives, to see that it is still closed.) *Proclaiming*, behind promoting: the others are asked once
+//! more and closed before anybody is sent to the new active, because another proxy may have promoted
+//! another one in the same moment. What passes from whom to whom, directly or in a ring, is in
+//! `delivery.rs`.
+//!
+//! How a ring is closed again when a member is gone is not decided here: it is only reported
+//! (`errands.rs`).
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -74,8 +82,10 @@ mod approaching;
 mod assessment;
 mod candidate;
 mod catching_up;
+mod comparing;
 mod context;
 mod damping;
+mod delivery;
 mod draining;
 mod errands;
 mod event;
@@ -90,6 +100,7 @@ mod pacer;
 mod paused;
 mod phase;
 mod policy;
+mod proclaiming;
 mod promoting;
 mod quarantine;
 mod request;

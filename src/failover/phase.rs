@@ -6,12 +6,14 @@ use super::action::{OrderId, OrderResult};
 use super::approaching::Approaching;
 use super::assessment::Verdict;
 use super::catching_up::CatchingUp;
+use super::comparing::Comparing;
 use super::context::Context;
 use super::draining::Draining;
 use super::freezing::Freezing;
 use super::held::Held;
 use super::opening::{Opening, Waiting};
 use super::paused::Paused;
+use super::proclaiming::Proclaiming;
 use super::promoting::{Promoting, Verifying};
 use super::sealing::Sealing;
 use super::starting::Starting;
@@ -32,7 +34,9 @@ pub(super) enum Phase {
     Opening(Opening),
     CatchingUp(CatchingUp),
     Sealing(Sealing),
+    Comparing(Comparing),
     Promoting(Promoting),
+    Proclaiming(Proclaiming),
     Verifying(Verifying),
     Approaching(Approaching),
     Draining(Draining),
@@ -64,7 +68,9 @@ impl Phase {
             Self::Opening(phase) => phase.handle(cx, input),
             Self::CatchingUp(phase) => phase.handle(cx, input),
             Self::Sealing(phase) => phase.handle(cx, input),
+            Self::Comparing(phase) => phase.handle(cx, input),
             Self::Promoting(phase) => phase.handle(cx, input),
+            Self::Proclaiming(phase) => phase.handle(cx, input),
             Self::Verifying(phase) => phase.handle(cx),
             Self::Approaching(phase) => phase.handle(cx, input),
             Self::Draining(phase) => phase.handle(cx, input),
@@ -83,7 +89,9 @@ impl Phase {
             Self::Opening(_) => "opening",
             Self::CatchingUp(_) => "catching up",
             Self::Sealing(_) => "sealing",
+            Self::Comparing(_) => "comparing",
             Self::Promoting(_) => "promoting",
+            Self::Proclaiming(_) => "proclaiming",
             Self::Verifying(_) => "verifying",
             Self::Approaching(_) => "approaching",
             Self::Draining(_) => "draining",
@@ -103,7 +111,9 @@ impl Phase {
             Self::Opening(phase) => phase.until,
             Self::CatchingUp(phase) => phase.deadline(),
             Self::Sealing(phase) => phase.until,
+            Self::Comparing(phase) => phase.until,
             Self::Promoting(phase) => phase.until,
+            Self::Proclaiming(phase) => phase.until,
             Self::Verifying(phase) => phase.until,
             Self::Approaching(phase) => phase.until,
             Self::Draining(phase) => phase.until,
@@ -135,7 +145,7 @@ pub(super) fn decide(cx: &mut Context) -> Phase {
     };
     let Some(active) = cx.servers.by_name(&name).map(|server| server.id) else {
         let known: Vec<_> = cx.servers.masters().map(|master| master.name.clone()).collect();
-        let known = known.join(" and ");
+        let known = in_a_row(&known);
         return Held::enter(
             cx,
             format!("term {term} makes {name} active, but the configured masters are {known}"),
@@ -169,4 +179,13 @@ fn serve(cx: &mut Context, active: ServerId, term: Term) -> Phase {
         return Steady::enter(cx, active);
     }
     Waiting::enter(cx, active, term)
+}
+
+/// "m1, m2 and m3"
+fn in_a_row(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
 }

@@ -10,6 +10,7 @@ use super::held::Held;
 use super::phase::Input;
 use super::phase::{Phase, decide};
 use super::policy::ORDER_PATIENCE;
+use super::proclaiming::Proclaiming;
 use super::takeover::Takeover;
 
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ impl Promoting {
                         cx.damping.failed_over(cx.now);
                     }
                     self.takeover.tell_done(cx, *term);
-                    return decide(cx);
+                    return Proclaiming::enter(cx, candidate, *term);
                 }
                 OrderResult::Superseded { .. } => return self.takeover.call_off(cx),
                 OrderResult::Failed(failure) => failure.clone(),

@@ -116,9 +116,14 @@ impl Quarantine {
         }
     }
 
-    /// Looks after one of them. `stopped`: whether the active master still does not receive from it.
-    /// Returns whether it is free.
-    pub(super) fn look_after(&mut self, cx: &mut Context, server: ServerId, stopped: bool) -> bool {
+    /// Looks after one of them. `open`: who receives from it although that was stopped: the active
+    /// master, or one that passes it on. Returns whether it is free.
+    pub(super) fn look_after(
+        &mut self,
+        cx: &mut Context,
+        server: ServerId,
+        open: Option<ServerId>,
+    ) -> bool {
         let Some(isolated) = self.0.get_mut(&server) else { return true };
         let active = isolated.active;
         if let Some(facts) = cx.topology.facts(active) {
@@ -133,9 +138,9 @@ impl Quarantine {
         if isolated.delivering.is_some() {
             return false;
         }
-        if !stopped {
-            if !booted_since(cx, active, isolated.since) {
-                let (from, to) = (cx.name(server), cx.name(active));
+        if let Some(receiver) = open {
+            if !booted_since(cx, receiver, isolated.since) {
+                let (from, to) = (cx.name(server), cx.name(receiver));
                 let reason = format!("{to} receives from {from}: somebody released it");
                 cx.record("quarantine", "standby", reason.clone(), Some(server));
                 self.end(cx, server, Answer::Done(reason));
@@ -144,7 +149,7 @@ impl Quarantine {
             // Its receivers started with it, and nobody has released anything.
             if cx.now >= isolated.act_after {
                 isolated.act_after = cx.now + ERRAND_SPACING;
-                cx.run(Order::StopReceiving { server: active, source: server });
+                cx.run(Order::StopReceiving { server: receiver, source: server });
             }
             return false;
         }

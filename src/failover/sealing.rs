@@ -1,15 +1,16 @@
 //! Sealing: the candidate stops receiving from the old master, so that nothing trickles in behind
-//! the decision, and executes what came in during the first catch-up. If that took too long and the
-//! configuration or an operator accepts the loss, it throws away what it has not executed instead.
+//! the decision, and executes what came in during the first catch-up. Other standbys stop as well. If
+//! that took too long and the configuration or an operator accepts the loss, it throws away what it
+//! has not executed instead.
 
 use std::time::Instant;
 
 use super::action::{Order, OrderId, OrderResult};
 use super::catching_up::caught_up;
+use super::comparing::{Comparing, seal_others};
 use super::context::Context;
 use super::phase::{Input, Phase};
 use super::policy::{DROP_PATIENCE, ORDER_PATIENCE};
-use super::promoting::Promoting;
 use super::takeover::{Backlog, Takeover};
 use crate::topology::ServerId;
 
@@ -35,6 +36,7 @@ impl Sealing {
             _ => format!("{candidate} has executed what its applier will"),
         };
         cx.because(reason, Some(takeover.candidate));
+        seal_others(cx, &takeover, old);
         Self::stop(cx, takeover, old)
     }
 
@@ -95,14 +97,14 @@ impl Sealing {
         in_the_way: Option<String>,
     ) -> Phase {
         let Some(reason) = in_the_way else {
-            return Promoting::enter(cx, self.takeover);
+            return Comparing::enter(cx, self.takeover, self.old);
         };
         if !self.takeover.goes_on_after(cx, result) {
             return self.takeover.give_up(cx, reason);
         }
         match self.takeover.backlog {
             Backlog::ToBeDropped => Self::stop(cx, self.takeover, self.old),
-            _ => Promoting::enter(cx, self.takeover),
+            _ => Comparing::enter(cx, self.takeover, self.old),
         }
     }
 }

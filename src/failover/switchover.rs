@@ -22,6 +22,7 @@ use super::approaching::Approaching;
 use super::assessment::Verdict;
 use super::candidate::{channel_from, objection};
 use super::context::Context;
+use super::delivery::{Hop, way};
 use super::opening::Opening;
 use super::phase::{Phase, decide};
 use super::request::{Answer, RequestId};
@@ -149,12 +150,18 @@ pub(super) fn preflight(cx: &Context, switchover: &Switchover) -> Option<String>
     broken_link(cx, from, to).filter(|_| !force)
 }
 
-/// Why `receiver` does not follow `source` now.
+/// Why `receiver` does not follow `source` now, directly or by way of others.
 fn broken_link(cx: &Context, receiver: ServerId, source: ServerId) -> Option<String> {
+    let alive = |server| matches!(cx.verdict(server), Verdict::Alive);
+    match way(&cx.topology, receiver, source, alive) {
+        Some(way) => way.into_iter().find_map(|hop| broken_hop(cx, hop)),
+        None => Some(format!("{} receives nothing from {}", cx.name(receiver), cx.name(source))),
+    }
+}
+
+fn broken_hop(cx: &Context, (receiver, source): Hop) -> Option<String> {
     let (name, from) = (cx.name(receiver), cx.name(source));
-    let Some(channel) = channel_from(&cx.topology, receiver, source) else {
-        return Some(format!("{name} receives nothing from {from}"));
-    };
+    let channel = channel_from(&cx.topology, receiver, source)?;
     if !channel.uses_gtid {
         let mend = cx
             .topology

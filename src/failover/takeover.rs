@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::action::{Order, OrderFailure, OrderId, OrderResult};
-use super::assessment::Verdict;
+use super::assessment::{Verdict, asked_about};
 use super::candidate::{choose, missing, objection};
 use super::catching_up::CatchingUp;
 use super::context::Context;
@@ -69,7 +69,7 @@ impl Takeover {
             return Held::enter(cx, reason, cx.retry_at());
         }
         let choice = choose(&cx.topology, &cx.links, &cx.quarantine, &cx.policy, old);
-        let Some(candidate) = choice.chosen else {
+        let Some(candidate) = choice.chosen.map(|chosen| another(cx, chosen, old)) else {
             let old = old.map(|old| cx.describe(old));
             let others = choice
                 .rejected
@@ -78,6 +78,11 @@ impl Takeover {
             let all: Vec<String> = old.into_iter().chain(others).collect();
             return Held::enter(cx, all.join("; "), None);
         };
+        if let Some(old) = old.filter(|old| is_out_of_date(cx, *old)) {
+            cx.ask_probe(old);
+            let reason = "but that was long ago; it is asked once more";
+            return Held::enter(cx, format!("{}, {reason}", cx.describe(old)), None);
+        }
         let why = match old {
             Some(old) => cx.describe(old),
             None => "no master was ever made active".to_owned(),
@@ -92,9 +97,14 @@ impl Takeover {
             _ => Occasion::Unplanned,
         };
         let takeover = Self::new(cx, old, candidate, why, occasion);
+        takeover.claim(cx);
         let fences = takeover.fence(cx);
         if takeover.is_doubtful(cx) {
-            cx.ask_probe(candidate);
+            for server in cx.masters() {
+                if takeover.is_watched(cx, server) {
+                    cx.ask_probe(server);
+                }
+            }
         }
         CatchingUp::enter(cx, takeover, fences)
     }
@@ -132,21 +142,54 @@ impl Takeover {
         cx.because(why.clone(), Some(to));
         let occasion = Occasion::Ordered { request, force };
         let takeover = Self::new(cx, old, to, why, occasion);
+        takeover.claim(cx);
         let fences = takeover.fence(cx);
         Ok(CatchingUp::enter(cx, takeover, fences))
     }
 
-    /// Fences the old master; before the first decision, every other one that is open.
+    /// Fences the old master, and every other one that is open.
     fn fence(&self, cx: &mut Context) -> BTreeMap<OrderId, ServerId> {
         if cx.policy.fencing == Fencing::None {
             return BTreeMap::new();
         }
-        let open = |server: &ServerId| match self.old {
-            Some(old) => *server == old,
-            None => *server != self.candidate && cx.writability.read_only(*server) == Some(false),
+        let open = |server: &ServerId| {
+            let found = cx.writability.read_only(*server) == Some(false);
+            Some(*server) == self.old || (*server != self.candidate && found)
         };
         let servers: Vec<ServerId> = cx.masters().into_iter().filter(open).collect();
         servers.into_iter().map(|server| (cx.run(Order::Fence { server }), server)).collect()
+    }
+
+    /// An old master that lives and is closed would soon be opened again by other proxies, unless they
+    /// see that somebody is at work on it: from the moment that it is closed.
+    fn claim(&self, cx: &mut Context) {
+        if let Some(server) = self.claimed(cx)
+            && matches!(cx.verdict(server), Verdict::Alive | Verdict::Unwritable(_))
+        {
+            cx.run(Order::Claim { server });
+        }
+    }
+
+    /// The end of `claim`.
+    fn let_go(&self, cx: &mut Context) {
+        let planned = matches!(self.occasion, Occasion::Planned(_));
+        if let Some(server) = self.claimed(cx)
+            && (planned || !matches!(cx.verdict(server), Verdict::Down(_)))
+        {
+            cx.run(Order::Unclaim { server });
+        }
+    }
+
+    /// The old master, if it is replaced although it may live.
+    fn claimed(&self, cx: &Context) -> Option<ServerId> {
+        let lives = match &self.occasion {
+            Occasion::Unplanned => false,
+            Occasion::Unwritable | Occasion::Ordered { .. } => {
+                cx.policy.fencing == Fencing::ReadOnly
+            }
+            Occasion::Planned(_) => true,
+        };
+        self.old.filter(|_| lives)
     }
 
     /// Whether something happened that this takeover must not outlive (as long as nothing is
@@ -168,11 +211,11 @@ impl Takeover {
             return true;
         }
         if let Input::Observed(look) = input
-            && look.server == self.candidate
+            && self.is_watched(cx, look.server)
             && cx.now < self.began + self.fence_patience(cx)
             && self.is_doubtful(cx)
         {
-            cx.ask_probe_soon(self.candidate);
+            cx.ask_probe_soon(look.server);
         }
         match input {
             Input::Observed(look) if unplanned => {
@@ -185,18 +228,41 @@ impl Takeover {
         }
     }
 
+    /// Whether `server` may hear the old master.
+    fn is_watched(&self, cx: &Context, server: ServerId) -> bool {
+        let hears = |old| asked_about(&cx.topology, old).contains(&server);
+        server == self.candidate || self.old.is_some_and(hears)
+    }
+
+    /// Whether `old` lives and has to be seen closed before another is made active.
+    pub(super) fn must_be_closed(&self, cx: &Context, old: ServerId) -> bool {
+        let lives = matches!(cx.verdict(old), Verdict::Alive | Verdict::Unwritable(_));
+        lives && self.claimed(cx) == Some(old)
+    }
+
     /// Whether the old master's life is reason enough to let it be: an operator's order stands, and one
     /// that cannot write is replaced, whether it answers or not.
     pub(super) fn is_unplanned(&self) -> bool {
         matches!(self.occasion, Occasion::Unplanned)
     }
 
-    /// How long the fence of the old master is waited for.
+    /// Whether an operator named the candidate.
+    pub(super) fn is_ordered(&self) -> bool {
+        matches!(self.occasion, Occasion::Ordered { .. })
+    }
+
+    /// Whether an operator wants the candidate whatever is lost thereby.
+    pub(super) fn is_forced(&self) -> bool {
+        matches!(self.occasion, Occasion::Ordered { force: true, .. })
+    }
+
+    /// How long the fence of the old master is waited for. One that lives is not as good as fenced
+    /// because its fence takes long.
     pub(super) fn fence_patience(&self, cx: &Context) -> Duration {
-        match self.old {
-            None => ORDER_PATIENCE,
-            Some(_) if self.is_doubtful(cx) => cx.policy.silent_fence_patience(),
-            Some(_) => FENCE_PATIENCE,
+        match self.old.map(|old| cx.verdict(old)) {
+            Some(Verdict::Down(_)) if self.is_doubtful(cx) => cx.policy.silent_fence_patience(),
+            Some(Verdict::Down(_)) => FENCE_PATIENCE,
+            _ => ORDER_PATIENCE,
         }
     }
 
@@ -252,11 +318,11 @@ impl Takeover {
 
     /// Tells whoever asked for it that nothing came of it, or that nobody knows.
     pub(super) fn refuse(&self, cx: &mut Context, reason: &str) {
+        self.let_go(cx);
         let request = match &self.occasion {
             Occasion::Unplanned | Occasion::Unwritable => None,
             Occasion::Ordered { request, .. } => Some(*request),
             Occasion::Planned(switchover) => {
-                cx.run(Order::Unclaim { server: switchover.from });
                 cx.switchover_failed = Some(cx.now);
                 switchover.request
             }
@@ -268,13 +334,13 @@ impl Takeover {
 
     /// Tells whoever asked for it that it is done.
     pub(super) fn tell_done(&self, cx: &mut Context, term: Term) {
+        self.let_go(cx);
         let name = cx.name(self.candidate).to_owned();
         let (request, since, broken) = match &self.occasion {
             Occasion::Unplanned | Occasion::Unwritable => return,
             Occasion::Ordered { request, .. } => (Some(*request), self.began, 0),
             Occasion::Planned(switchover) => {
                 cx.planned = Some(term);
-                cx.run(Order::Unclaim { server: switchover.from });
                 let since = switchover.held_since.unwrap_or(self.began);
                 (switchover.request, since, switchover.broken)
             }
@@ -319,6 +385,20 @@ impl Takeover {
     }
 }
 
+/// `chosen`, or another that nothing speaks against when the last attempt with `chosen` failed.
+fn another(cx: &Context, chosen: ServerId, old: Option<ServerId>) -> ServerId {
+    if old.is_none() || cx.setback.as_ref().is_none_or(|setback| setback.server != chosen) {
+        return chosen;
+    }
+    let able = |server: &ServerId| {
+        let (topology, links, quarantine) = (&cx.topology, &cx.links, &cx.quarantine);
+        Some(*server) != old
+            && *server != chosen
+            && objection(topology, links, quarantine, &cx.policy, *server, old).is_none()
+    };
+    cx.masters().into_iter().find(able).unwrap_or(chosen)
+}
+
 /// Why nobody may be made active in the place of `old` at present, whoever it would be.
 fn forbidden(cx: &Context, old: Option<ServerId>) -> Option<String> {
     if let Some(setback) = cx.setback.as_ref().filter(|setback| cx.now < setback.not_before) {
@@ -332,6 +412,14 @@ fn forbidden(cx: &Context, old: Option<ServerId>) -> Option<String> {
     }
     let why = cx.damping.forbids(cx.now)?;
     Some(format!("{}; {why}", cx.describe(old)))
+}
+
+/// Whether the last look at `server` is older than any is that has not been held up: this process did
+/// not run for a while, and what it knows is from before.
+fn is_out_of_date(cx: &Context, server: ServerId) -> bool {
+    let last = cx.topology.seen(server).last.as_ref();
+    let began = last.and_then(|last| last.at.checked_sub(last.took));
+    began.is_some_and(|began| cx.now.saturating_duration_since(began) > cx.policy.one_round() * 2)
 }
 
 /// The first decision is made by the one who sees everything: a master that answers with an error

@@ -120,8 +120,10 @@ impl Writability {
             return (Closed::ByUs, since);
         }
         let uptime = facts.map_or(Duration::ZERO, |facts| facts.uptime);
-        let claimed = facts.is_some_and(|facts| facts.claimed);
-        let by_whom = if claimed { Closed::BySomebody } else { Closed::Abandoned };
+        // One that restarted has lost the claim: somebody has taken it since, and is at work.
+        if facts.is_some_and(|facts| facts.claimed) {
+            return (Closed::BySomebody, since);
+        }
         let why = match entry.open.filter(|open| open.term == term) {
             Some(open) => {
                 let passed = since.saturating_duration_since(open.at);
@@ -132,7 +134,7 @@ impl Writability {
                 if uptime < open.uptime || uptime + UPTIME_BLUR < open.uptime + passed || young {
                     Closed::ByRestart
                 } else {
-                    by_whom
+                    Closed::Abandoned
                 }
             }
             // We opened it, and it was gone before anybody looked.
@@ -143,7 +145,7 @@ impl Writability {
                 _ => Closed::NotOpenedYet,
             },
             None if uptime < policy.others() => Closed::ByRestart,
-            None => by_whom,
+            None => Closed::Abandoned,
         };
         (why, since)
     }

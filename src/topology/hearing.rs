@@ -82,6 +82,12 @@ impl Hearing {
             || !previous.received.contains(&self.received)
     }
 
+    /// The latest moment after which something arrived, as far as that is proven.
+    #[must_use]
+    pub fn heard_after(&self) -> Option<Instant> {
+        self.heard_after
+    }
+
     /// Whether it is proven that something arrived after `moment`.
     #[must_use]
     pub fn heard_since(&self, moment: Instant) -> bool {

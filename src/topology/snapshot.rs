@@ -84,8 +84,9 @@ impl Topology {
         self.servers.iter().map(|server| server.id).find(|id| is_source(*id))
     }
 
-    /// What `receiver` hears from `source`. Of a source that was never seen its server id is not
-    /// known; then it can only be an only one.
+    /// What `receiver` hears from `source`. Of a source that was never seen the server id is not known;
+    /// then it is what the receiver hears from nobody else that is known, and of several such the one
+    /// that was heard last: any of them may be it.
     #[must_use]
     pub fn hearing(&self, receiver: ServerId, source: ServerId) -> Option<&Hearing> {
         let hearing = &self.seen(receiver).hearing;
@@ -93,8 +94,14 @@ impl Topology {
             (Some(facts), all) => {
                 all.iter().find(|hearing| hearing.source_server_id == facts.server_id)
             }
-            (None, [only]) => Some(only),
-            (None, _) => None,
+            (None, all) => {
+                let known = |id: u32| {
+                    let mut seen = self.seen.iter().filter_map(|seen| seen.facts.as_ref());
+                    seen.any(|(_, facts)| facts.server_id == id)
+                };
+                let strange = all.iter().filter(|hearing| !known(hearing.source_server_id));
+                strange.max_by_key(|hearing| (hearing.heard_after(), hearing.connected))
+            }
         }
     }
 
