@@ -43,8 +43,9 @@ pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bo
         let (run, told) = once(&mut stage, &kind, &mut report).await?;
         transferred.add(&told.transferred);
         out.run(&format!(
-            "{number:>4}/{runs}: gap {:.1} ms, {:.1} without the catch-up; held {}, unknown {}, lost {}",
-            run.value(GAP), run.value(REST), run.counts.held, run.counts.unknown, run.counts.lost
+            "{number:>4}/{runs}: gap {:.1} ms, {:.1} without the catch-up; held {}, unknown {}, lost {} (named {})",
+            run.value(GAP), run.value(REST), run.counts.held, run.counts.unknown,
+            run.counts.lost + run.counts.lost_transfers, run.counts.named
         ))?;
         out.figures(&report, &run)?;
         report.add(&run);
@@ -70,10 +71,19 @@ async fn once(
     let told = traffic.stop().await;
     let rows = stage.transitions();
     stage.check_total(1 - old, &told.tables, report).await?;
+    // Before the old master brings it back.
+    let term = stage.app.handles().routes.borrow().term.0;
+    let named = stage.proxy.lost_by(term).await?;
     let kill = Kill { master: old, at: killed.at };
     let (mut run, gap) = stage.judge(&told, kill, before, kind, report).await?;
     if let Some(gap) = gap {
         note_gap(&mut run, gap, killed, &rows);
+    }
+    let lost = (run.counts.lost + run.counts.lost_transfers) as u64;
+    run.counts.named = named.unwrap_or_default();
+    if named != Some(lost) {
+        let named = named.map_or_else(|| "no exact number".to_owned(), |named| named.to_string());
+        report.faults.push(format!("{lost} transactions are lost, and the proxy names {named}"));
     }
     Ok((run, told))
 }

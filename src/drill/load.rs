@@ -1,5 +1,6 @@
 //! The traffic of a drill: clients that write rows, and clients that move money.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,15 +59,18 @@ pub(super) struct Contents {
     pub(super) rows: Vec<Row>,
     /// On all accounts together.
     pub(super) total: i64,
+    /// The transfers: client and turn.
+    pub(super) transfers: HashSet<(u64, u64)>,
 }
 
 impl Tables {
-    /// Reads both.
+    /// Reads all.
     pub(super) async fn read(&self, connection: &mut Conn) -> Result<Contents, Error> {
         let rows = read_rows(connection, &self.writes).await?;
         let sum = format!("SELECT CAST(SUM(balance) AS SIGNED) FROM {}", self.accounts);
         let total: Option<Option<i64>> = connection.query_first(sum).await?;
-        Ok(Contents { rows, total: total.flatten().unwrap_or_default() })
+        let transfers = Transfers::read(connection, &self.accounts).await?;
+        Ok(Contents { rows, total: total.flatten().unwrap_or_default(), transfers })
     }
 }
 

@@ -1,12 +1,16 @@
 //! The proxy before which clients write, as its console shows it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use mysql_async::Opts;
 
-use super::DrillError;
+use super::{DrillError, within};
 use crate::config::Admin;
 use crate::console::{AskError, Client};
+
+/// Between two looks at what the console does not tell by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A running proxy, and how clients log in to it.
 #[derive(Debug)]
@@ -112,6 +116,23 @@ impl Proxy {
             held: value("tandem_session_held_total"),
             retried: value("tandem_session_retried_total"),
         })
+    }
+
+    /// How many acknowledged transactions the change by `term` has lost, once that is final; `None` where
+    /// the proxy cannot say so exactly.
+    pub(super) async fn lost_by(&mut self, term: u64) -> Result<Option<u64>, DrillError> {
+        let term = term.to_string();
+        within("what the failover lost, by the proxy", async {
+            loop {
+                let rows = self.console.ask("SHOW LOST WRITES").await?;
+                let row = rows.iter().find(|row| row.text("Term") == term);
+                if let Some(row) = row.filter(|row| row.text("Final") == "Yes") {
+                    return Ok(row.text("Lost").parse().ok());
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await
     }
 
     /// The number of the last event.

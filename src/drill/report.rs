@@ -36,13 +36,26 @@ pub(super) struct Counts {
     pub(super) unknown: usize,
     /// Acknowledged, and not there.
     pub(super) lost: usize,
+    /// Transfers that were committed, and are not there.
+    pub(super) lost_transfers: usize,
+    /// Transactions that the proxy names as lost.
+    pub(super) named: u64,
     /// Keys that two statements got, and statements that made two rows.
     pub(super) duplicated: usize,
 }
 
 impl Counts {
-    const NAMES: [&'static str; 7] =
-        ["acknowledged", "held", "retried", "failed", "unknown", "lost", "duplicated"];
+    const NAMES: [&'static str; 9] = [
+        "acknowledged",
+        "held",
+        "retried",
+        "failed",
+        "unknown",
+        "lost",
+        "lost transfers",
+        "named as lost by the proxy",
+        "duplicated",
+    ];
 
     /// What the account says; the proxy says the rest.
     pub(super) fn of(verdict: &Verdict) -> Self {
@@ -56,8 +69,18 @@ impl Counts {
         }
     }
 
-    fn values(&self) -> [f64; 7] {
-        let Self { acknowledged, held, retried, failed, unknown, lost, duplicated } = *self;
+    fn values(&self) -> [f64; 9] {
+        let Self {
+            acknowledged,
+            held,
+            retried,
+            failed,
+            unknown,
+            lost,
+            lost_transfers,
+            named,
+            duplicated,
+        } = *self;
         let many = |number: usize| number as f64;
         [
             many(acknowledged),
@@ -66,6 +89,8 @@ impl Counts {
             many(failed),
             many(unknown),
             many(lost),
+            many(lost_transfers),
+            named as f64,
             many(duplicated),
         ]
     }

@@ -202,15 +202,20 @@ impl Stage {
     ) -> Result<(Run, Option<Gap>), DrillError> {
         let after = self.proxy.counters().await?;
         let new = 1 - kill.master;
-        let Contents { rows, .. } = self.contents(new, &told.tables).await?;
+        let Contents { rows, transfers, .. } = self.contents(new, &told.tables).await?;
         let verdict = Verdict::of(&told.ledger, Some(kill), &[rows]);
+        let lost_transfers = told.transferred.missing_from(&transfers);
         if kind.semi_sync {
             report.fault(verdict.missing[0], "acknowledged rows are missing on the new master");
+            report.fault(lost_transfers, "committed transfers are missing on the new master");
         }
         self.rejoin(kill.master, &told.tables).await?;
         let mut tables = Vec::new();
         for master in [0, 1] {
-            tables.push(self.contents(master, &told.tables).await?.rows);
+            let Contents { rows, transfers, .. } = self.contents(master, &told.tables).await?;
+            tables.push(rows);
+            let missing = told.transferred.missing_from(&transfers);
+            report.fault(missing, "committed transfers are missing when both masters are back");
         }
         // Of the old master, what it alone had has been delivered by now.
         let later = Verdict::of(&told.ledger, Some(kill), &tables);
@@ -218,6 +223,7 @@ impl Stage {
         let counts = Counts {
             held: after.held - before.held,
             retried: after.retried - before.retried,
+            lost_transfers,
             ..Counts::of(&verdict)
         };
         Ok((Run { counts, ..Run::default() }, verdict.gap))

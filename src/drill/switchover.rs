@@ -136,6 +136,10 @@ pub(super) fn judge(
             report.faults.push(format!("the accounts have {total}, not {}", Transfers::TOTAL));
         }
     }
+    for Contents { transfers, .. } in &contents {
+        let missing = told.transferred.missing_from(transfers);
+        report.fault(missing, "committed transfers are missing");
+    }
     let tables: Vec<Vec<Row>> = contents.into_iter().map(|contents| contents.rows).collect();
     let verdict = Verdict::of(&told.ledger, None, &tables);
     report.faults.extend(verdict.faults());

@@ -1,7 +1,7 @@
 //! Clients that move money between accounts in transactions of several statements. However often one
 //! of them is broken off, the total must stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(super) struct Transfers {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transferred {
     pub(super) committed: u64,
+    /// Client and turn of each of those: the keys of its rows.
+    turns: Vec<(u64, u64)>,
     /// With error 1213: a client tries again.
     pub(super) rolled_back: u64,
     /// Everything else, in words.
@@ -48,7 +50,21 @@ impl Transfers {
         connection.query_drop(make).await?;
         let accounts: Vec<String> =
             (0..Self::CLIENTS * ACCOUNTS).map(|id| format!("({id}, {BALANCE})")).collect();
-        connection.query_drop(format!("INSERT INTO {table} VALUES {}", accounts.join(", "))).await
+        let filled = format!("INSERT INTO {table} VALUES {}", accounts.join(", "));
+        connection.query_drop(filled).await?;
+        let turns = format!(
+            "CREATE TABLE {table}_turns (client INT, turn BIGINT, PRIMARY KEY (client, turn))"
+        );
+        connection.query_drop(turns).await
+    }
+
+    /// The transfers that a server has: client and turn.
+    pub(super) async fn read(
+        connection: &mut Conn,
+        table: &str,
+    ) -> Result<HashSet<(u64, u64)>, Error> {
+        let turns = connection.query(format!("SELECT client, turn FROM {table}_turns")).await?;
+        Ok(turns.into_iter().collect())
     }
 
     /// Sets them to work on `table`; `pace` is the time from one transfer of a client to its next.
@@ -91,6 +107,7 @@ impl Client {
                 Ok(open) => {
                     connection = Some(open);
                     done.committed += 1;
+                    done.turns.push((self.number, turn));
                 }
                 Err(error) => {
                     done.note(&error);
@@ -112,10 +129,12 @@ impl Client {
         };
         let account = |n: u64| self.number * ACCOUNTS + n % ACCOUNTS;
         let (from, to, table) = (account(turn), account(turn * 3 + 1), &self.table);
+        let client = self.number;
         for statement in [
             "BEGIN".to_owned(),
             format!("UPDATE {table} SET balance = balance - 7 WHERE id = {from}"),
             format!("UPDATE {table} SET balance = balance + 7 WHERE id = {to}"),
+            format!("INSERT INTO {table}_turns VALUES ({client}, {turn})"),
             "COMMIT".to_owned(),
         ] {
             connection.query_drop(statement).await?;
@@ -139,10 +158,16 @@ impl Transferred {
 
     pub(super) fn add(&mut self, other: &Self) {
         self.committed += other.committed;
+        self.turns.extend(&other.turns);
         self.rolled_back += other.rolled_back;
         for (error, number) in &other.errors {
             self.count(error.clone(), *number);
         }
+    }
+
+    /// How many were committed, by what clients were told, and are not among these.
+    pub(super) fn missing_from(&self, has: &HashSet<(u64, u64)>) -> usize {
+        self.turns.iter().filter(|turn| !has.contains(turn)).count()
     }
 
     /// How many a client was told of that came to nothing, or that nobody knows of.
