@@ -1,12 +1,13 @@
 //! Shapes after a failover: the client sends and expects what it did before.
 
+use mysql_async::prelude::Queryable as _;
 use tandem::topology::Flavor;
 use tandem::wire::Capabilities;
 
 use crate::conversation::{Conversation, Execution, Step, flavor_of, greeting};
 use crate::fake_server::CLIENT;
 use crate::make_account;
-use crate::support::Stack;
+use crate::support::{Stack, eventually};
 
 /// The payload of each packet.
 fn payloads(answer: &[u8]) -> Vec<&[u8]> {
@@ -64,6 +65,12 @@ async fn executions_go_on_after_a_failover_as_they_were() {
     };
     assert_eq!(row(&first), row(&second));
 
+    // What the other master has not received when this one is killed is lost.
+    eventually("the table on both masters", async || {
+        let mut root = stack.sandbox.server(1 - active).root_connection().await.ok()?;
+        root.query_drop("SELECT 1 FROM app.moved").await.ok()
+    })
+    .await;
     stack.sandbox.server_mut(active).kill().await.expect("killed");
     // Without types. The new server tells of the columns once more, and says that it does.
     let moved = run(&mut client, execution(true)).await;
@@ -89,6 +96,12 @@ async fn bulk_goes_on(stack: &mut Stack, client: &mut Conversation, first: usize
     run(client, bulk(b"\x08\0\xfd\0", 128)).await;
     stack.sandbox.server_mut(first).restart().await.expect("started");
     stack.sandbox.await_replication().await.expect("both threads say Yes");
+    eventually("both rows on both masters", async || {
+        let mut root = stack.sandbox.server(first).root_connection().await.ok()?;
+        let rows: Option<u8> = root.query_first("SELECT COUNT(*) FROM app.moved").await.ok()?;
+        (rows == Some(2)).then_some(())
+    })
+    .await;
     stack.sandbox.server_mut(1 - first).kill().await.expect("killed");
     run(client, bulk(b"", 0)).await;
     let sum = "SELECT CONCAT(COUNT(*), '-', SUM(a), '-', MAX(b)) FROM moved";
