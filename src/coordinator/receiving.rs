@@ -117,7 +117,8 @@ pub(super) async fn end_receiving(
         return Ok((connection, false));
     }
     let dialect = connection.dialect();
-    if dialect.flavor == Flavor::MariaDb && only {
+    let logged_in = ours.iter().any(|status| status.channel.io == ThreadState::Yes);
+    if dialect.flavor == Flavor::MariaDb && only && logged_in {
         end_acknowledging(&mut connection).await?;
     }
     for status in ours.iter().filter(|status| status.channel.io != ThreadState::No) {
@@ -156,8 +157,8 @@ async fn end_acknowledging(connection: &mut Connection) -> Result<(), OrderFailu
 const ACKNOWLEDGING: &str = "SELECT id AS id FROM information_schema.processlist \
      WHERE command = 'Slave_IO' AND @@GLOBAL.rpl_semi_sync_slave_enabled";
 /// It may be on its way into the wait that the first one was to end.
-const KILLS: usize = 40;
-const KILL_AGAIN: Duration = Duration::from_millis(5);
+const KILLS: usize = 200;
+const KILL_AGAIN: Duration = Duration::from_millis(1);
 
 /// Receives from that master again.
 pub(super) async fn start_receiving(

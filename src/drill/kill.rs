@@ -21,6 +21,7 @@ pub(super) const GAP: Measure =
     Measure { key: "gap", name: "gap: last acknowledged to first after" };
 const REST: Measure = Measure { key: "gap_without_catch_up", name: "gap without the catch-up" };
 const NOTICING: Measure = Measure { key: "noticing", name: "  noticing: kill to held" };
+const CLOSED: Measure = Measure { key: "closed", name: "    until the system closed a connection" };
 const CATCHING_UP: Measure = Measure { key: "catching_up", name: "  catching up" };
 const SEALING: Measure = Measure { key: "sealing", name: "  sealing: receiver stopped, drained" };
 const PROMOTING: Measure = Measure { key: "promoting", name: "  promoting: term, read_only=0" };
@@ -28,7 +29,8 @@ const RESUMING: Measure = Measure { key: "resuming", name: "  resuming: to first
 
 /// Runs it `runs` times, first one master, then the other, and so on.
 pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bool, DrillError> {
-    const MEASURES: &[Measure] = &[GAP, REST, NOTICING, CATCHING_UP, SEALING, PROMOTING, RESUMING];
+    const MEASURES: &[Measure] =
+        &[GAP, REST, NOTICING, CLOSED, CATCHING_UP, SEALING, PROMOTING, RESUMING];
     let kind = kind.with_slow_transfers();
     let mut stage = Stage::set(&kind, out, |_| {}).await?;
     let setting = vec![
@@ -107,6 +109,7 @@ pub(super) async fn until_acknowledged(
 /// The gap and its parts.
 fn note_gap(run: &mut Run, gap: Gap, killed: Moment, rows: &[JournalRow]) {
     let at = |phase| when(rows, killed, phase);
+    run.time(CLOSED, at("suspect"));
     let (catching, sealing, promoting, steady) =
         (at("catching up"), at("sealing"), at("promoting"), at("steady"));
     let whole = ms(gap.length());

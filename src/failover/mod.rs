@@ -60,7 +60,7 @@
 //! * A look proves nothing about what came after it began; orders that were given up still count
 //!   when their answer comes, for what they did (`context.rs`, `writability.rs`).
 //! * Every phase has a deadline, and a deadline that was reached lies in the past: no sequence of
-//!   events makes the machine ask for probes faster than one per server and five milliseconds.
+//!   events makes the machine ask for probes faster than one per server and two milliseconds.
 //!
 //! # More than two masters
 //!

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{CatchUpExpired, Failover, Fencing, Monitor, ReturningMaster, Switchover};
 
 /// Between two probes of one server that are asked for out of turn.
-pub(super) const PROBE_SPACING: Duration = Duration::from_millis(5);
+pub(super) const PROBE_SPACING: Duration = Duration::from_millis(2);
 /// How long a fence may keep a failover waiting. The old master has just failed all its probes: if
 /// it does not answer this within a few round trips, it is as good as unreachable, and the order
 /// still reaches it when it wakes.
