@@ -12,6 +12,11 @@
 //! | `rpl_semi_sync_master_timeout=0` | released | released |
 //! | `rpl_semi_sync_master_enabled=0` | released | released |
 //!
+//! On MySQL the last one releases the commits at once as well, but the statement returns only when a thread
+//! has ended that looks up once a second (`Ack_receiver::stop` in `plugin/semisync`), with the lock of the
+//! global variables held: `read_only=0` waits for it. The first one has no effect there as long as the dead
+//! replica's dump thread has not noticed, and to kill that one waits for the same thread.
+//!
 //! The last one is used: it says what it does in the server's own variables. It is undone when the
 //! other master receives again; a Tandem that is restarted in between does not know of it, which is
 //! why it is logged as a warning with the statement that undoes it.

@@ -14,20 +14,35 @@ use super::{DrillError, ms};
 use crate::checker::{Book, Ledger, Row, Token, Verdict};
 use crate::console::AskError;
 
-/// Before and after each switchover, for the load to be what it was.
-const BETWEEN: Duration = Duration::from_millis(150);
+/// After each switchover, for the load to be what it was.
+const AFTER: Duration = Duration::from_millis(150);
+/// Before each: about as long as a switchover takes, to be compared with it.
+const BEFORE: Duration = Duration::from_millis(650);
 
 const STATEMENT: Measure =
     Measure { key: "statement", name: "pause: a client's longest statement" };
 const LONGEST: Measure = Measure { key: "longest_statement", name: "  the longest of all clients" };
+const STATEMENT_BEFORE: Measure =
+    Measure { key: "statement_before", name: "the same, in as long a time before" };
+const LONGEST_BEFORE: Measure =
+    Measure { key: "longest_statement_before", name: "  the longest of all clients" };
 const HELD: Measure = Measure { key: "held", name: "held: drained to published" };
 const DRAINING: Measure = Measure { key: "draining", name: "  draining: open transactions end" };
 const FREEZING: Measure = Measure { key: "freezing", name: "  freezing: fence, exact position" };
 const PROMOTING: Measure = Measure { key: "promoting", name: "  promoting: term, read_only=0" };
 const APPROACHING: Measure = Measure { key: "approaching", name: "approaching: nobody waits" };
 
-pub(super) const MEASURES: &[Measure] =
-    &[STATEMENT, LONGEST, HELD, DRAINING, FREEZING, PROMOTING, APPROACHING];
+pub(super) const MEASURES: &[Measure] = &[
+    STATEMENT,
+    LONGEST,
+    STATEMENT_BEFORE,
+    LONGEST_BEFORE,
+    HELD,
+    DRAINING,
+    FREEZING,
+    PROMOTING,
+    APPROACHING,
+];
 
 /// One switchover, until the next begins.
 pub(super) struct Window {
@@ -66,13 +81,13 @@ pub(super) async fn to_and_fro(
 ) -> Result<Vec<Window>, DrillError> {
     let mut windows = Vec::new();
     for number in 1..=runs {
-        tokio::time::sleep(BETWEEN).await;
+        tokio::time::sleep(BEFORE).await;
         let (from, to) = proxy.active_and_next().await?;
         let (before, event) = (proxy.counters().await?, proxy.last_event().await?);
         let asked = traffic.book.now();
         let answer = proxy.switch_over(&to).await;
         let answered = traffic.book.now();
-        tokio::time::sleep(BETWEEN).await;
+        tokio::time::sleep(AFTER).await;
         let after = proxy.counters().await?;
         let mut run = Run::default();
         run.counts.held = after.held - before.held;
@@ -109,18 +124,28 @@ async fn note_phases(run: &mut Run, proxy: &mut Proxy, event: u64) -> Result<(),
     Ok(())
 }
 
-/// Of each client the longest statement that met the switchover.
+/// Of each client the longest statement that met the switchover, and before that one of the load alone.
 fn note_statements(run: &mut Run, book: &Book, asked: Duration, answered: Duration) {
-    let mut longest: BTreeMap<u16, f64> = BTreeMap::new();
     let ledger = book.ledger();
-    let recent = ledger.acknowledged.iter().rev().take_while(|entry| entry.at > asked);
-    for entry in recent.filter(|entry| entry.sent < answered) {
+    let before = asked.saturating_sub((answered - asked).min(BEFORE));
+    let times =
+        [(STATEMENT, LONGEST, asked, answered), (STATEMENT_BEFORE, LONGEST_BEFORE, before, asked)];
+    for (each, most, from, to) in times {
+        let longest = longest_of_each(&ledger, from, to);
+        run.time(most, longest.iter().copied().fold(f64::NAN, f64::max));
+        run.times.push((each.key, longest));
+    }
+}
+
+/// Of each client the longest statement that was under way at some time between these.
+fn longest_of_each(ledger: &Ledger, from: Duration, to: Duration) -> Vec<f64> {
+    let mut longest: BTreeMap<u16, f64> = BTreeMap::new();
+    let recent = ledger.acknowledged.iter().rev().take_while(|entry| entry.at > from);
+    for entry in recent.filter(|entry| entry.sent < to) {
         let of_writer = longest.entry(entry.row.token.writer).or_default();
         *of_writer = of_writer.max(ms(entry.at.saturating_sub(entry.sent)));
     }
-    let most = longest.values().copied().fold(f64::NAN, f64::max);
-    run.times.push((STATEMENT.key, longest.into_values().collect()));
-    run.time(LONGEST, most);
+    longest.into_values().collect()
 }
 
 /// Compares what clients were told with what the masters have, together and run by run.
