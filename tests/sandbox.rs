@@ -15,6 +15,7 @@ use mysql_async::{BinlogStreamRequest, Conn, Row};
 use support::eventually;
 use tandem::config;
 use tandem::monitor::{Connection, Dialer, missing_privileges};
+use tandem::pair::{Replication, Shape};
 use tandem::sandbox::{Sandbox, SandboxOptions, SandboxServer};
 use tandem::topology::{Flavor, ThreadState, grants};
 
@@ -26,6 +27,13 @@ async fn start(options: SandboxOptions) -> Sandbox {
         Ok(sandbox) => sandbox,
         Err(error) => panic!("the sandbox did not start: {error}"),
     }
+}
+
+/// What the server says of its one channel.
+async fn replication(sandbox: &Sandbox, server: &SandboxServer) -> Replication {
+    let mut channels = sandbox.replication(server).await.unwrap();
+    assert_eq!(channels.len(), 1, "{channels:?}");
+    channels.remove(0)
 }
 
 async fn ids(server: &SandboxServer) -> Vec<u64> {
@@ -70,7 +78,7 @@ async fn two_masters_replicate_and_hand_out_odd_and_even_keys() {
     let sandbox = start(SandboxOptions::default()).await;
     let (m1, m2) = (sandbox.server(0), sandbox.server(1));
     for server in sandbox.servers() {
-        let replication = sandbox.replication(server).await.unwrap().unwrap();
+        let replication = replication(&sandbox, server).await;
         assert_eq!((replication.io, replication.sql), (ThreadState::Yes, ThreadState::Yes));
         // Everything that Tandem relies on in the masters of a pair.
         let mut root = server.root_connection().await.unwrap();
@@ -86,7 +94,7 @@ async fn two_masters_replicate_and_hand_out_odd_and_even_keys() {
     }
     let sources: Vec<u16> = [m2, m1].map(SandboxServer::port).into();
     for (server, source) in sandbox.servers().iter().zip(sources) {
-        let replication = sandbox.replication(server).await.unwrap().unwrap();
+        let replication = replication(&sandbox, server).await;
         assert_eq!(replication.source, format!("127.0.0.1:{source}"));
     }
 
@@ -118,7 +126,7 @@ async fn a_killed_a_stopped_and_a_frozen_server_come_back_and_catch_up() {
     assert!(sandbox.server(0).pid().is_none());
     assert!(!std::path::Path::new(&format!("/proc/{first_pid}")).exists());
     eventually("m2 notices that m1 is dead", async || {
-        let said = sandbox.replication(sandbox.server(1)).await.unwrap().unwrap();
+        let said = replication(&sandbox, sandbox.server(1)).await;
         (said.io == ThreadState::Connecting && said.sql == ThreadState::Yes).then_some(())
     })
     .await;
@@ -181,7 +189,7 @@ async fn a_server_that_is_cut_off_is_silent_until_it_is_reconnected() {
     tokio::select! {
         answer = &mut question => panic!("somebody answered: {answer:?}"),
         () = eventually("m2 misses m1's heartbeats", async || {
-            let said = sandbox.replication(sandbox.server(1)).await.unwrap().unwrap();
+            let said = replication(&sandbox, sandbox.server(1)).await;
             (said.io == ThreadState::Connecting).then_some(())
         }) => {}
     }
@@ -254,6 +262,42 @@ async fn three_masters_form_a_ring() {
             await_ids(other, &rows).await;
         }
     }
+}
+
+/// A row comes by three ways to each, and is executed once.
+#[tokio::test]
+async fn three_masters_form_a_mesh() {
+    let sandbox =
+        start(SandboxOptions { masters: 3, shape: Shape::Mesh, ..SandboxOptions::default() }).await;
+    let servers = sandbox.servers();
+    for server in servers {
+        let mut sources: Vec<_> = sandbox.replication(server).await.unwrap();
+        sources.sort_by(|one, other| one.channel.cmp(&other.channel));
+        let others = servers.iter().filter(|other| other.name() != server.name());
+        let expected: Vec<_> = others
+            .map(|other| (other.name().to_owned(), format!("127.0.0.1:{}", other.port())))
+            .collect();
+        let found: Vec<_> = sources.into_iter().map(|s| (s.channel, s.source)).collect();
+        assert_eq!(found, expected);
+    }
+    servers[0].execute(&["CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT)"]).await.unwrap();
+    let mut rows = Vec::new();
+    for round in 0..10 {
+        for (server, number) in servers.iter().zip(1..) {
+            eventually("the table arrives", async || {
+                let mut root = server.root_connection().await.unwrap();
+                root.query_drop("SELECT id FROM app.t").await.ok()
+            })
+            .await;
+            await_ids(server, &rows).await;
+            assert_eq!(insert(server).await, 3 * round + number);
+            rows.push(3 * round + number);
+        }
+    }
+    for server in servers {
+        await_ids(server, &rows).await;
+    }
+    sandbox.await_replication().await.unwrap();
 }
 
 #[tokio::test]

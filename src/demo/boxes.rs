@@ -26,8 +26,9 @@ pub(super) async fn slave_status(sandbox: &Sandbox) -> Result<[SlaveStatus; 2], 
 
 async fn one_status(sandbox: &Sandbox, master: usize) -> Result<SlaveStatus, DemoError> {
     let columns = Columns::of(sandbox.binaries().flavor());
-    let status = sandbox.replication(sandbox.server(master)).await?;
-    let (io, sql) = status.as_ref().map_or_else(
+    let channels = sandbox.replication(sandbox.server(master)).await?;
+    let status = channels.first();
+    let (io, sql) = status.map_or_else(
         || ("(none)".to_owned(), "(none)".to_owned()),
         |status| (status.io.to_string(), status.sql.to_string()),
     );

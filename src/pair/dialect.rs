@@ -26,6 +26,9 @@ pub enum VersionError {
 /// What a member is told about the one it follows.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
+    /// The name of the channel on which it is followed: MariaDB's connection name. Empty for the
+    /// one that needs no name.
+    pub channel: &'a str,
     /// Host name or address literal.
     pub host: &'a str,
     /// TCP port.
@@ -88,9 +91,10 @@ pub fn follow(flavor: Flavor, source: &Source<'_>) -> String {
     let heartbeat = source.heartbeat.as_secs_f64();
     let (host, user, password) =
         (quoted(source.host), quoted(source.user), quoted(source.password));
+    let channel = quoted(source.channel);
     match flavor {
         Flavor::MariaDb => format!(
-            "CHANGE MASTER TO MASTER_HOST={host}, MASTER_PORT={port}, MASTER_USER={user}, \
+            "CHANGE MASTER {channel} TO MASTER_HOST={host}, MASTER_PORT={port}, MASTER_USER={user}, \
              MASTER_PASSWORD={password}, MASTER_USE_GTID=slave_pos, \
              MASTER_HEARTBEAT_PERIOD={heartbeat}, MASTER_CONNECT_RETRY=1"
         ),
@@ -98,41 +102,34 @@ pub fn follow(flavor: Flavor, source: &Source<'_>) -> String {
             "CHANGE REPLICATION SOURCE TO SOURCE_HOST={host}, SOURCE_PORT={port}, \
              SOURCE_USER={user}, SOURCE_PASSWORD={password}, SOURCE_AUTO_POSITION=1, \
              SOURCE_HEARTBEAT_PERIOD={heartbeat}, SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=0, \
-             GET_SOURCE_PUBLIC_KEY=1"
+             GET_SOURCE_PUBLIC_KEY=1 FOR CHANNEL {channel}"
         ),
     }
 }
 
-/// Starts both replication threads.
+/// Starts both replication threads of every channel.
 #[must_use]
 pub fn start(flavor: Flavor) -> &'static str {
     match flavor {
-        Flavor::MariaDb => "START SLAVE",
+        Flavor::MariaDb => "START ALL SLAVES",
         Flavor::MySql => "START REPLICA",
     }
 }
 
-/// Stops both replication threads.
+/// Stops both replication threads of every channel.
 #[must_use]
 pub fn stop(flavor: Flavor) -> &'static str {
     match flavor {
-        Flavor::MariaDb => "STOP SLAVE",
+        Flavor::MariaDb => "STOP ALL SLAVES",
         Flavor::MySql => "STOP REPLICA",
     }
 }
 
-/// Asks how replication is doing; the columns are those of [`Columns`].
-#[must_use]
-pub fn status(flavor: Flavor) -> &'static str {
-    match flavor {
-        Flavor::MariaDb => "SHOW SLAVE STATUS",
-        Flavor::MySql => "SHOW REPLICA STATUS",
-    }
-}
-
-/// Names of the columns of [`status`] that differ between the families.
+/// Names of the columns of the status that differ between the families.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
+    /// The channel's name.
+    pub channel: &'static str,
     /// The source's host.
     pub source_host: &'static str,
     /// The source's port.
@@ -149,12 +146,14 @@ impl Columns {
     pub fn of(flavor: Flavor) -> Self {
         match flavor {
             Flavor::MariaDb => Self {
+                channel: "Connection_name",
                 source_host: "Master_Host",
                 source_port: "Master_Port",
                 io_running: "Slave_IO_Running",
                 sql_running: "Slave_SQL_Running",
             },
             Flavor::MySql => Self {
+                channel: "Channel_Name",
                 source_host: "Source_Host",
                 source_port: "Source_Port",
                 io_running: "Replica_IO_Running",
@@ -202,8 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_in_a_password_stays_inside_the_password() {
+    fn a_quote_stays_inside_the_literal() {
         let source = Source {
+            channel: "m'2",
             host: "10.0.0.2",
             port: 3306,
             user: "replication",
@@ -214,6 +214,7 @@ mod tests {
             let statement = follow(flavor, &source);
             assert!(statement.contains(r"PASSWORD='it\'s a \\ b',"), "{statement}");
             assert!(statement.contains("HEARTBEAT_PERIOD=1.5,"), "{statement}");
+            assert!(statement.contains(r"'m\'2'"), "{statement}");
         }
     }
 }

@@ -32,9 +32,35 @@ pub struct Member {
     pub address: ServerAddress,
 }
 
+/// Who receives from whom. Of two members both are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// Each from the one before it, the first from the last, over a channel without a name. What the
+    /// others write comes by way of those in between.
+    #[default]
+    Ring,
+    /// Each from every other one, over channels that have the others' names. Everything arrives by
+    /// several ways: MariaDB needs `gtid_ignore_duplicates` for that, MySQL executes no GTID twice.
+    Mesh,
+}
+
+impl Shape {
+    /// The channels of the member at `place`: their names, and the members at their other ends.
+    fn channels(self, members: &[Member], place: usize) -> Vec<(&str, &Member)> {
+        let before = (place + members.len() - 1) % members.len();
+        if self == Self::Ring || members.len() == 2 {
+            return vec![("", &members[before])];
+        }
+        let others = members.iter().enumerate().filter(|(other, _)| *other != place);
+        others.map(|(_, other)| (other.name.as_str(), other)).collect()
+    }
+}
+
 /// What the members are to become.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Who receives from whom.
+    pub shape: Shape,
     /// The account with which the members receive from each other.
     pub replication: Credentials,
     /// The account with which Tandem watches and orders.
@@ -45,9 +71,9 @@ pub struct Plan {
     pub timeout: Duration,
 }
 
-/// Makes the members slaves of each other: each follows the one before it, the first the last.
+/// Makes the members slaves of each other.
 ///
-/// Returns when both threads of every member run. Carried out again it changes the passwords and
+/// Returns when both threads of every channel run. Carried out again it changes the passwords and
 /// restarts replication, and nothing else.
 ///
 /// # Errors
@@ -64,9 +90,8 @@ pub async fn make(members: &[Member], plan: &Plan) -> Result<(), PairError> {
         connected.push(server);
     }
     // Only now: a member that starts before the other has the account would be refused, and wait.
-    let sources = members.iter().cycle().skip(members.len() - 1);
-    for (server, source) in connected.iter_mut().zip(sources) {
-        server.follow(source, plan).await?;
+    for (place, server) in connected.iter_mut().enumerate() {
+        server.follow(&plan.shape.channels(members, place), plan).await?;
     }
     await_running(members, plan.timeout).await
 }
@@ -116,23 +141,27 @@ impl<'a> Connected<'a> {
         self.run(DOING, "SET SESSION sql_log_bin = 1").await
     }
 
-    async fn follow(&mut self, source: &Member, plan: &Plan) -> Result<(), PairError> {
-        let ServerAddress::Tcp { host, port } = &source.address else {
-            return Err(PairError::NotTcp {
-                member: source.name.clone(),
-                address: source.address.clone(),
-            });
-        };
-        let source = Source {
-            host,
-            port: *port,
-            user: &plan.replication.user,
-            password: plan.replication.password.reveal(),
-            heartbeat: plan.heartbeat,
-        };
-        self.run("stop replicating", dialect::stop(self.dialect.flavor)).await?;
-        self.run("follow another master", &dialect::follow(self.dialect.flavor, &source)).await?;
-        self.run("start replicating", dialect::start(self.dialect.flavor)).await
+    async fn follow(&mut self, channels: &[(&str, &Member)], plan: &Plan) -> Result<(), PairError> {
+        let flavor = self.dialect.flavor;
+        self.run("stop replicating", dialect::stop(flavor)).await?;
+        for (channel, source) in channels {
+            let ServerAddress::Tcp { host, port } = &source.address else {
+                return Err(PairError::NotTcp {
+                    member: source.name.clone(),
+                    address: source.address.clone(),
+                });
+            };
+            let source = Source {
+                channel,
+                host,
+                port: *port,
+                user: &plan.replication.user,
+                password: plan.replication.password.reveal(),
+                heartbeat: plan.heartbeat,
+            };
+            self.run("follow another master", &dialect::follow(flavor, &source)).await?;
+        }
+        self.run("start replicating", dialect::start(flavor)).await
     }
 
     async fn run(&mut self, doing: &'static str, statement: &str) -> Result<(), PairError> {

@@ -5,7 +5,7 @@
 //! auto_increment keys, distinct server ids and, on MariaDB, GTID domains), and what makes it one
 //! thing is that each receives from the other. This module does the second part: it makes the
 //! accounts, tells each member whom to follow, starts it and waits until both threads of each say
-//! `Yes`. Three and more members form a ring, each following the one before it; for that, and for
+//! `Yes`. Three and more members form a ring or a mesh ([`Shape`]); for a ring, and for
 //! slaves behind a pair, each passes on what it receives (`log_slave_updates`).
 //!
 //! - [`dialect`] is pure: the statements of the two families.
@@ -21,5 +21,5 @@ mod making;
 mod status;
 
 pub use error::{LastSaid, PairError};
-pub use making::{Credentials, Member, Plan, make};
+pub use making::{Credentials, Member, Plan, Shape, make};
 pub use status::{Replication, await_running, status};

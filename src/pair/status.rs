@@ -7,7 +7,7 @@ use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
-use super::dialect::{self, Columns};
+use super::dialect::Columns;
 use super::making::Connected;
 use super::{LastSaid, Member, PairError};
 use crate::topology::ThreadState;
@@ -15,9 +15,11 @@ use crate::topology::ThreadState;
 /// Between two looks at a member that does not replicate yet. There is nothing to subscribe to.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// What a member says of its replication.
+/// What a member says of one of its replication channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replication {
+    /// The channel's name, MariaDB's connection name; empty for the one without.
+    pub channel: String,
     /// Whom it follows.
     pub source: String,
     /// `Slave_IO_Running`.
@@ -40,7 +42,7 @@ impl Replication {
 
 impl fmt::Display for Replication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, io, io_error, sql, sql_error } = self;
+        let Self { source, io, io_error, sql, sql_error, .. } = self;
         write!(f, "source {source}, Slave_IO_Running: {io}, Slave_SQL_Running: {sql}")?;
         for error in [io_error, sql_error].into_iter().filter(|error| !error.is_empty()) {
             write!(f, " ({error})")?;
@@ -49,15 +51,15 @@ impl fmt::Display for Replication {
     }
 }
 
-/// Asks a member how its replication is doing; `None` when it follows nobody.
+/// Asks a member how its replication is doing, channel by channel; nothing when it follows nobody.
 ///
 /// # Errors
 /// When it cannot be reached or does not say.
-pub async fn status(member: &Member, timeout: Duration) -> Result<Option<Replication>, PairError> {
+pub async fn status(member: &Member, timeout: Duration) -> Result<Vec<Replication>, PairError> {
     look(&mut Connected::to(member, timeout).await?).await
 }
 
-/// Waits until both threads of every member run.
+/// Waits until both threads of every channel of every member run.
 ///
 /// # Errors
 /// When a member cannot be reached, or does not replicate within `timeout`: with what it said last.
@@ -68,10 +70,11 @@ pub async fn await_running(members: &[Member], timeout: Duration) -> Result<(), 
         let running = async {
             let mut server = Connected::to(member, timeout).await?;
             loop {
-                said = match look(&mut server).await? {
-                    Some(replication) if replication.runs() => return Ok(()),
-                    Some(replication) => LastSaid::Status(replication),
-                    None => LastSaid::NoSource,
+                let channels = look(&mut server).await?;
+                said = match channels.iter().find(|channel| !channel.runs()) {
+                    Some(stopped) => LastSaid::Status(stopped.clone()),
+                    None if channels.is_empty() => LastSaid::NoSource,
+                    None => return Ok(()),
                 };
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
@@ -86,20 +89,22 @@ pub async fn await_running(members: &[Member], timeout: Duration) -> Result<(), 
     Ok(())
 }
 
-async fn look(server: &mut Connected<'_>) -> Result<Option<Replication>, PairError> {
-    let row: Option<Row> = server
+async fn look(server: &mut Connected<'_>) -> Result<Vec<Replication>, PairError> {
+    let rows: Vec<Row> = server
         .connection
-        .query_first(dialect::status(server.dialect.flavor))
+        .query(server.dialect.replication_status())
         .await
         .map_err(|error| server.refused("say how it replicates", &error))?;
     let columns = Columns::of(server.dialect.flavor);
-    Ok(row.map(|row| Replication {
-        source: format!("{}:{}", text(&row, columns.source_host), text(&row, columns.source_port)),
-        io: thread_state(&text(&row, columns.io_running)),
-        io_error: text(&row, "Last_IO_Error"),
-        sql: thread_state(&text(&row, columns.sql_running)),
-        sql_error: text(&row, "Last_SQL_Error"),
-    }))
+    let channel = |row: &Row| Replication {
+        channel: text(row, columns.channel),
+        source: format!("{}:{}", text(row, columns.source_host), text(row, columns.source_port)),
+        io: thread_state(&text(row, columns.io_running)),
+        io_error: text(row, "Last_IO_Error"),
+        sql: thread_state(&text(row, columns.sql_running)),
+        sql_error: text(row, "Last_SQL_Error"),
+    };
+    Ok(rows.iter().map(channel).collect())
 }
 
 fn text(row: &Row, column: &str) -> String {

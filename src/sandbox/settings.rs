@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::ServerBinaries;
+use crate::pair::Shape;
 use crate::topology::Flavor;
 
 /// What distinguishes one server of a sandbox from the other.
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) durable: bool,
     /// Whether a commit is on the other master before it is acknowledged.
     pub(super) semi_sync: bool,
+    /// Who receives from whom.
+    pub(super) shape: Shape,
 }
 
 /// Makes a server's directory, with what its settings take for granted in it.
@@ -121,6 +124,10 @@ fn mariadb(file: &mut File, place: Place, shared: Shared) {
     // A domain per master: the two streams have no common order. Strict mode demands one.
     file.set("gtid_domain_id", place.number);
     file.set("gtid_strict_mode", "OFF");
+    if shared.shape == Shape::Mesh {
+        // What one master writes comes from it and from all who pass it on; it is executed once.
+        file.set("gtid_ignore_duplicates", "ON");
+    }
     file.set("slave_parallel_threads", 4);
     file.set("slave_parallel_mode", "optimistic");
     // Four heartbeats missed: the receiver connects again.

@@ -14,7 +14,7 @@ use super::settings::{Place, Shared};
 use super::watchdog::Watchdog;
 use super::{SandboxError, SandboxServer, ServerBinaries, datadir, settings};
 use crate::config::{Config, Secret};
-use crate::pair::{self, Credentials, Member, Plan, Replication};
+use crate::pair::{self, Credentials, Member, Plan, Replication, Shape};
 use crate::topology::{Flavor, ServerAddress, Servers};
 
 /// The application's account, and its database. No secret: it may write there and nowhere else, and
@@ -27,8 +27,10 @@ const REPLICATION_TIMEOUT: Duration = Duration::from_secs(60);
 /// What kind of sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxOptions {
-    /// How many masters; more than two form a ring.
+    /// How many masters.
     pub masters: u16,
+    /// Who receives from whom, of more than two.
+    pub shape: Shape,
     /// Which server; `None` for [`ServerBinaries::find`].
     pub binaries: Option<ServerBinaries>,
     /// Whether a commit is on disk before it is acknowledged (`sync_binlog = 1`,
@@ -64,6 +66,7 @@ impl Default for SandboxOptions {
     fn default() -> Self {
         Self {
             masters: 2,
+            shape: Shape::Ring,
             binaries: None,
             durable: true,
             semi_sync: false,
@@ -123,6 +126,7 @@ pub struct Sandbox {
     _watchdog: Watchdog,
     directory: TempDir,
     binaries: ServerBinaries,
+    shape: Shape,
     monitor: Credentials,
 }
 
@@ -151,6 +155,7 @@ impl Sandbox {
             _watchdog: watchdog,
             directory,
             binaries,
+            shape: options.shape,
             monitor: Credentials { user: "tandem".to_owned(), password: random_password()? },
         };
         report(Progress::Initialising {
@@ -163,7 +168,7 @@ impl Sandbox {
         report(Progress::Pairing);
         sandbox.make_pair().await?;
         for server in &sandbox.servers {
-            if let Some(replication) = sandbox.replication(server).await? {
+            for replication in sandbox.replication(server).await? {
                 report(Progress::Replicating { server: server.name().to_owned(), replication });
             }
         }
@@ -239,14 +244,14 @@ impl Sandbox {
         &self.binaries
     }
 
-    /// What a server says of its replication; `None` when it follows nobody.
+    /// What a server says of its replication, channel by channel.
     ///
     /// # Errors
     /// When it does not answer.
     pub async fn replication(
         &self,
         server: &SandboxServer,
-    ) -> Result<Option<Replication>, SandboxError> {
+    ) -> Result<Vec<Replication>, SandboxError> {
         Ok(pair::status(&member(server), REPLICATION_TIMEOUT).await?)
     }
 
@@ -261,7 +266,8 @@ impl Sandbox {
     /// Makes a data directory and settings for each server.
     async fn make_servers(&mut self, options: &SandboxOptions) -> Result<(), SandboxError> {
         let template = datadir::template(&self.binaries, self.directory()).await?;
-        let shared = Shared { durable: options.durable, semi_sync: options.semi_sync };
+        let shared =
+            Shared { durable: options.durable, semi_sync: options.semi_sync, shape: options.shape };
         let mut directories = Vec::new();
         for number in 1..=options.masters {
             let name = format!("m{number}");
@@ -341,6 +347,7 @@ impl Sandbox {
 
     async fn make_pair(&self) -> Result<(), SandboxError> {
         let plan = Plan {
+            shape: self.shape,
             replication: Credentials {
                 user: "replication".to_owned(),
                 password: random_password()?,
