@@ -15,12 +15,13 @@ use super::assessment::Verdict;
 use super::context::Context;
 use super::phase::{Input, Phase, decide};
 use super::policy::ORDER_PATIENCE;
+use super::takeover::Takeover;
 use crate::config::Fencing;
 use crate::topology::{ServerId, Term};
 
 #[derive(Clone, Debug)]
 pub(super) struct Proclaiming {
-    active: ServerId,
+    takeover: Takeover,
     term: Term,
     since: Instant,
     /// The masters that were found open, and are being closed.
@@ -30,17 +31,18 @@ pub(super) struct Proclaiming {
 }
 
 impl Proclaiming {
-    /// `active` was opened by `term`.
-    pub(super) fn enter(cx: &mut Context, active: ServerId, term: Term) -> Phase {
+    /// The candidate was opened by `term`. Whoever asked for it is told when clients are sent there.
+    pub(super) fn enter(cx: &mut Context, takeover: Takeover, term: Term) -> Phase {
         if cx.masters().len() < 3 || cx.policy.fencing == Fencing::None {
+            takeover.tell_done(cx, term);
             return decide(cx);
         }
-        for other in Self::others(cx, active) {
+        for other in Self::others(cx, takeover.candidate) {
             cx.ask_probe(other);
         }
         let until = cx.now + cx.policy.timeout;
         let (fences, closed) = (BTreeMap::new(), Vec::new());
-        Phase::Proclaiming(Self { active, term, since: cx.now, fences, closed, until })
+        Phase::Proclaiming(Self { takeover, term, since: cx.now, fences, closed, until })
     }
 
     fn others(cx: &Context, active: ServerId) -> Vec<ServerId> {
@@ -49,13 +51,14 @@ impl Proclaiming {
     }
 
     pub(super) fn handle(mut self, cx: &mut Context, input: Input<'_>) -> Phase {
-        if cx.term() > self.term || matches!(cx.verdict(self.active), Verdict::Down(_)) {
-            return decide(cx);
+        let active = self.takeover.candidate;
+        if cx.term() > self.term || matches!(cx.verdict(active), Verdict::Down(_)) {
+            return self.takeover.call_off(cx);
         }
         if let Input::Finished { id, .. } = input {
             self.fences.remove(&id);
         }
-        let others = Self::others(cx, self.active);
+        let others = Self::others(cx, active);
         for other in &others {
             let open = cx.looked_since(*other, self.since)
                 && cx.writability.read_only(*other) == Some(false);
@@ -69,6 +72,7 @@ impl Proclaiming {
         if cx.now < self.until && !(all && self.fences.is_empty()) {
             return Phase::Proclaiming(self);
         }
+        self.takeover.tell_done(cx, self.term);
         decide(cx)
     }
 }

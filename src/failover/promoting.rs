@@ -45,8 +45,7 @@ impl Promoting {
                     if self.takeover.is_failover() {
                         cx.damping.failed_over(cx.now);
                     }
-                    self.takeover.tell_done(cx, *term);
-                    return Proclaiming::enter(cx, candidate, *term);
+                    return Proclaiming::enter(cx, self.takeover, *term);
                 }
                 OrderResult::Superseded { .. } => return self.takeover.call_off(cx),
                 OrderResult::Failed(failure) => failure.clone(),
