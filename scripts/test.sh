@@ -122,7 +122,7 @@ compose() {
 # demo.rs, drill.rs and sandbox_cleanup.rs (the proxy's own memory, what the others test, how the owner of
 # servers ends), for partitions (the network's business, not the server's), and for tls and hops, which are
 # written for MariaDB and have their own cases for MySQL 9.
-with_servers=(sandbox control sessions failover operating protocol replication_status wire as_the_server
+with_servers=(sandbox control sessions failover three_masters operating protocol replication_status wire as_the_server
   clients logins stranded)
 
 # Before anything is run: the clients use a server that is there. Leaves a reason where there is none.
