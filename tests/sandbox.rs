@@ -372,6 +372,8 @@ fn work(flavor: Flavor) -> &'static [&'static str] {
         Flavor::MySql => &[
             "SHOW REPLICA STATUS",
             "SELECT COUNT_RECEIVED_HEARTBEATS FROM performance_schema.replication_connection_status",
+            "SELECT HEARTBEAT_INTERVAL FROM performance_schema.replication_connection_configuration",
+            "SELECT COUNT(*) FROM performance_schema.error_log",
             "SELECT user, host, plugin, authentication_string FROM mysql.user",
             "SET GLOBAL super_read_only = 1",
             "SET GLOBAL super_read_only = 0",

@@ -1,5 +1,7 @@
 //! Reading a row by the names of its columns.
 
+use std::time::Duration;
+
 use mysql_async::{Row, Value};
 
 use super::connection::ConnectionError;
@@ -42,6 +44,14 @@ impl Columns<'_> {
     #[must_use]
     pub fn text_or_empty(self, names: &[&str]) -> String {
         self.find(names).unwrap_or_default()
+    }
+
+    /// The seconds, with decimals, under the first of these names that exists; `None` when there is no
+    /// such column, or no duration in it.
+    #[must_use]
+    pub fn seconds(self, names: &[&str]) -> Option<Duration> {
+        let seconds = self.find(names)?.parse().ok()?;
+        Duration::try_from_secs_f64(seconds).ok()
     }
 
     /// The number under the first of these names that exists.

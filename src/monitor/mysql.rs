@@ -48,8 +48,45 @@ pub struct MysqlProbe {
 struct Live {
     connection: Connection,
     identity: Arc<Identity>,
-    /// Whether MySQL's heartbeat counters may be read.
-    heartbeats: bool,
+    heartbeats: Heartbeats,
+}
+
+/// What MySQL's performance schema is asked about the replication heartbeats: less where that is
+/// refused. (MariaDB has all of it in its status rows.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heartbeats {
+    /// How many arrived, and how often they are sent.
+    WithPeriod,
+    /// How many arrived.
+    Counted,
+    /// Nothing.
+    Unknown,
+}
+
+impl Heartbeats {
+    /// The columns of `replication_connection_status` and `replication_connection_configuration`:
+    /// <https://dev.mysql.com/doc/refman/8.4/en/performance-schema-replication-tables.html>.
+    fn question(self) -> Option<&'static str> {
+        match self {
+            Self::WithPeriod => Some(
+                "SELECT CHANNEL_NAME, COUNT_RECEIVED_HEARTBEATS, HEARTBEAT_INTERVAL \
+                 FROM performance_schema.replication_connection_status \
+                 JOIN performance_schema.replication_connection_configuration USING (CHANNEL_NAME); ",
+            ),
+            Self::Counted => Some(
+                "SELECT CHANNEL_NAME, COUNT_RECEIVED_HEARTBEATS \
+                 FROM performance_schema.replication_connection_status; ",
+            ),
+            Self::Unknown => None,
+        }
+    }
+
+    fn less(self) -> Self {
+        match self {
+            Self::WithPeriod => Self::Counted,
+            Self::Counted | Self::Unknown => Self::Unknown,
+        }
+    }
 }
 
 impl MysqlProbe {
@@ -122,7 +159,11 @@ impl MysqlProbe {
             if !checked {
                 check_privileges(&mut connection, &server.name).await?;
             }
-            ask(Live { connection, identity, heartbeats: true }).await
+            let heartbeats = match connection.dialect().flavor {
+                Flavor::MySql => Heartbeats::WithPeriod,
+                Flavor::MariaDb => Heartbeats::Unknown,
+            };
+            ask(Live { connection, identity, heartbeats }).await
         })
     }
 }
@@ -189,12 +230,9 @@ async fn ask(mut live: Live) -> Result<(Live, Box<Facts>), ConnectionError> {
         let answers = live.connection.ask(&questions(dialect, live.heartbeats)).await?;
         // Denied, or without a performance schema: go on without, for as long as this connection
         // lives.
-        if live.heartbeats
-            && dialect.flavor == Flavor::MySql
-            && answers.error.is_some()
-            && answers.sets.len() == HEARTBEATS
-        {
-            live.heartbeats = false;
+        let refused = answers.error.is_some() && answers.sets.len() == HEARTBEATS;
+        if refused && live.heartbeats != Heartbeats::Unknown {
+            live.heartbeats = live.heartbeats.less();
             continue;
         }
         let facts = read_facts(dialect, live.heartbeats, live.identity.clone(), answers)
@@ -222,7 +260,7 @@ const SEMI_SYNC: usize = 2;
 const REPLICATION: usize = 3;
 const HEARTBEATS: usize = 4;
 
-fn questions(dialect: Dialect, heartbeats: bool) -> String {
+fn questions(dialect: Dialect, heartbeats: Heartbeats) -> String {
     let (executed, numbering) = match dialect.flavor {
         Flavor::MariaDb => ("gtid_current_pos", "gtid_domain_id"),
         Flavor::MySql => ("gtid_executed", "gtid_mode"),
@@ -239,13 +277,7 @@ fn questions(dialect: Dialect, heartbeats: bool) -> String {
          SHOW GLOBAL VARIABLES LIKE 'rpl_semi_sync_%_enabled'; {}; ",
         dialect.replication_status()
     );
-    // MariaDB has the counter in its status rows.
-    if heartbeats && dialect.flavor == Flavor::MySql {
-        questions.push_str(
-            "SELECT CHANNEL_NAME, COUNT_RECEIVED_HEARTBEATS \
-             FROM performance_schema.replication_connection_status; ",
-        );
-    }
+    questions.push_str(heartbeats.question().unwrap_or_default());
     questions.push_str(
         "SELECT term, active FROM tandem.term ORDER BY term DESC LIMIT 1; \
          SELECT server_id, TIMESTAMPDIFF(MICROSECOND, '2020-01-01', at) AS at, \
@@ -257,11 +289,11 @@ fn questions(dialect: Dialect, heartbeats: bool) -> String {
 
 fn read_facts(
     dialect: Dialect,
-    heartbeats: bool,
+    heartbeats: Heartbeats,
     identity: Arc<Identity>,
     answers: Answers,
 ) -> Result<Facts, ConnectionError> {
-    let with_heartbeats = heartbeats && dialect.flavor == Flavor::MySql;
+    let with_heartbeats = heartbeats != Heartbeats::Unknown;
     let term_place = if with_heartbeats { HEARTBEATS + 1 } else { HEARTBEATS };
     let terms = read_terms(&answers, term_place)?;
     let beats = read_beats(&answers, term_place + 1)?;
@@ -280,6 +312,7 @@ fn read_facts(
             let name = counted.text_or_empty(&["CHANNEL_NAME"]);
             if let Some(channel) = channels.iter_mut().find(|channel| channel.name == name) {
                 channel.heartbeats = Some(counted.number(&["COUNT_RECEIVED_HEARTBEATS"])?);
+                channel.heartbeat_period = counted.seconds(&["HEARTBEAT_INTERVAL"]);
             }
         }
     }

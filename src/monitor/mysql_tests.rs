@@ -50,7 +50,7 @@ fn mysql_channel(name: &str) -> Row {
 
 fn facts_of(sets: Vec<Vec<Row>>, error: Option<(u16, &str)>) -> Result<Facts, ConnectionError> {
     let error = error.map(|(code, message)| (code, message.to_owned()));
-    read_facts(MARIADB, true, identity(), Answers { sets, error })
+    read_facts(MARIADB, Heartbeats::Unknown, identity(), Answers { sets, error })
 }
 
 #[test]
@@ -117,19 +117,25 @@ fn heartbeats_are_there_or_not() {
 fn mysql_counts_heartbeats_elsewhere() {
     let counts = vec![
         row(&[("CHANNEL_NAME", Some("other")), ("COUNT_RECEIVED_HEARTBEATS", Some("3"))]),
-        row(&[("CHANNEL_NAME", Some("")), ("COUNT_RECEIVED_HEARTBEATS", Some("17"))]),
+        row(&[
+            ("CHANNEL_NAME", Some("")),
+            ("COUNT_RECEIVED_HEARTBEATS", Some("17")),
+            ("HEARTBEAT_INTERVAL", Some("1.500")),
+        ]),
     ];
     let channels = || vec![mysql_channel(""), mysql_channel("third")];
     let answers = Answers {
         sets: vec![variables("0"), uptime(), vec![], channels(), counts, vec![]],
         error: None,
     };
-    let facts = read_facts(MYSQL, true, identity(), answers).expect("all there");
+    let facts = read_facts(MYSQL, Heartbeats::WithPeriod, identity(), answers).expect("all there");
     assert_eq!(facts.channels[0].heartbeats, Some(17));
+    assert_eq!(facts.channels[0].heartbeat_period, Some(Duration::from_millis(1500)));
     assert_eq!(facts.channels[1].heartbeats, None);
     let answers =
         Answers { sets: vec![variables("0"), uptime(), vec![], channels(), vec![]], error: None };
-    let facts = read_facts(MYSQL, false, identity(), answers).expect("without heartbeats");
+    let facts =
+        read_facts(MYSQL, Heartbeats::Unknown, identity(), answers).expect("without heartbeats");
     assert_eq!(facts.terms, TermStore::Present(None));
 }
 
@@ -176,7 +182,7 @@ fn who_numbers_transactions_depends_on_the_family() {
 #[test]
 fn tandems_own_tables_are_asked_last() {
     for dialect in [MARIADB, MYSQL] {
-        let questions = questions(dialect, true);
+        let questions = questions(dialect, Heartbeats::WithPeriod);
         let mut last = questions.rsplit(';');
         assert!(last.next().is_some_and(|beats| beats.contains("tandem.heartbeat")));
         assert!(last.next().is_some_and(|term| term.contains("tandem.term")), "{questions}");

@@ -4,8 +4,6 @@
 //! Source and Slave to Replica, MariaDB kept the old names under the new statement, and both add
 //! columns between versions (`protocol.md` 6.1).
 
-use std::time::Duration;
-
 use mysql_async::Row;
 
 use super::columns::Columns;
@@ -64,10 +62,7 @@ fn read_channel(dialect: Dialect, row: Columns<'_>) -> Result<ReplicationChannel
             .and_then(|text| text.parse().ok()),
         heartbeats: row.find(&["Slave_received_heartbeats"]).and_then(|text| text.parse().ok()),
         // Seconds with three decimals.
-        heartbeat_period: row
-            .find(&["Slave_heartbeat_period"])
-            .and_then(|text| text.parse().ok())
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        heartbeat_period: row.seconds(&["Slave_heartbeat_period"]),
     };
     Ok(ReplicationChannel {
         channel,
@@ -98,6 +93,8 @@ fn thread_state(row: Columns<'_>, names: &[&str]) -> Result<ThreadState, Connect
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::monitor::columns::tests::row;
 
@@ -172,6 +169,7 @@ mod tests {
         assert_eq!(channel.seconds_behind, Some(3));
         assert!(channel.uses_gtid);
         assert_eq!(channel.heartbeats, None, "MySQL counts them elsewhere");
+        assert_eq!(channel.heartbeat_period, None);
     }
 
     #[test]

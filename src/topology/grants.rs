@@ -33,12 +33,16 @@ pub enum Privilege {
     Accounts,
     /// Reading the count of received heartbeats, which MariaDB has in its replication status.
     Heartbeats,
+    /// Reading how often they are sent, which MariaDB has there as well.
+    HeartbeatPeriod,
+    /// Reading in the error log that a write waits for room, which MariaDB has in its process list.
+    ErrorLog,
     /// Reading the binary log of a master that returned, for what nobody else received.
     BinaryLog,
 }
 
 impl Privilege {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::ReplicationStatus,
         Self::ReadOnly,
         Self::ReplicationControl,
@@ -48,13 +52,16 @@ impl Privilege {
         Self::HeartbeatRow,
         Self::Accounts,
         Self::Heartbeats,
+        Self::HeartbeatPeriod,
+        Self::ErrorLog,
         Self::BinaryLog,
     ];
 
     /// All that matter on a server of this dialect.
     pub fn all(dialect: Dialect) -> impl Iterator<Item = Self> {
         let matters = move |privilege: &Self| {
-            *privilege != Self::Heartbeats || dialect.flavor == Flavor::MySql
+            let mysqls = [Self::Heartbeats, Self::HeartbeatPeriod, Self::ErrorLog];
+            !mysqls.contains(privilege) || dialect.flavor == Flavor::MySql
         };
         Self::ALL.into_iter().filter(matters)
     }
@@ -72,6 +79,8 @@ impl Privilege {
             Self::HeartbeatRow => "write heartbeats (tandem.heartbeat)",
             Self::Accounts => "read the accounts",
             Self::Heartbeats => "see whether heartbeats arrive",
+            Self::HeartbeatPeriod => "see how often heartbeats are sent",
+            Self::ErrorLog => "see that a write waits for room on the disk",
             Self::BinaryLog => "read the binary log of a master that returned",
         }
     }
@@ -107,6 +116,10 @@ impl Privilege {
             (Self::Accounts, _) => ("SELECT", "mysql.user"),
             (Self::BinaryLog, _) => ("REPLICATION SLAVE", "*.*"),
             (Self::Heartbeats, _) => ("SELECT", "performance_schema.replication_connection_status"),
+            (Self::HeartbeatPeriod, _) => {
+                ("SELECT", "performance_schema.replication_connection_configuration")
+            }
+            (Self::ErrorLog, _) => ("SELECT", "performance_schema.error_log"),
             (Self::ReplicationStatus, Flavor::MariaDb) if version >= (10, 5, 9) => {
                 ("SLAVE MONITOR", "*.*")
             }
