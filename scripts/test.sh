@@ -45,10 +45,11 @@ cargo_test() {
 # How many runs of the failover simulation: its own default is for those who wait for it.
 export SIMULATION_RUNS=${SIMULATION_RUNS:-100000}
 
-# Why tests/partitions cannot run here: it needs network namespaces, and so root and iproute2.
+# Why tests/partitions and tests/full_disk cannot run here: they need namespaces, of the network and of mounts, and
+# so root, and the first one iproute2.
 no_namespaces() {
   command -v ip >/dev/null || { echo 'no ip (iproute2)'; return; }
-  unshare --net true 2>&1 >/dev/null | head -n 1
+  unshare --net --mount true 2>&1 >/dev/null | head -n 1
 }
 
 rust() { # [--test=FILE…]
@@ -56,8 +57,8 @@ rust() { # [--test=FILE…]
   if [ $# = 0 ]; then
     why=$(no_namespaces)
     if [ -n "$why" ]; then
-      note="every_link_is_cut_and_healed skipped: $why"
-      without=(-E 'not binary(partitions)')
+      note="every_link_is_cut_and_healed and a_master_without_room_is_replaced skipped: $why"
+      without=(-E 'not binary(partitions) and not binary(full_disk)')
     fi
   fi
   if cargo nextest --version >/dev/null 2>&1; then
@@ -142,7 +143,10 @@ server() { # NAME
     return
   fi
   local -x TANDEM_SERVER=$PWD/.cache/servers/$1
-  rust "${with_servers[@]/#/--test=}"
+  local tests=("${with_servers[@]}") why
+  why=$(no_namespaces)
+  if [ -z "$why" ]; then tests+=(full_disk); else note="a_master_without_room_is_replaced skipped: $why"; fi
+  rust "${tests[@]/#/--test=}"
 }
 
 # Leaves the suite's line and its three counts in $work.

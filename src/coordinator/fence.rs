@@ -8,13 +8,17 @@
 //! thaws has them, and would stay open for the ten seconds of its `rpl_semi_sync_master_timeout`. Who
 //! waits there is disconnected, so that nobody is told that a commit which no other master has is
 //! done, and semi-synchronous replication is let go until somebody receives again.
+//!
+//! They hang as well on a master whose disk is full, until somebody makes room, and then they are
+//! acknowledged: by a master that was left long ago. Who waits there is disconnected, and the commit
+//! fails; MySQL ends itself over it, which is as good.
 
 use tracing::debug;
 
 use super::failure::failure;
 use super::semi_sync::{Switch, release_applier, would_hang};
 use crate::failover::OrderFailure;
-use crate::monitor::{Answers, Columns, Connection, ConnectionError};
+use crate::monitor::{Answers, Columns, Connection, ConnectionError, WaitingForRoom};
 use crate::topology::Flavor;
 use crate::topology::grants::Privilege;
 
@@ -31,6 +35,9 @@ pub(super) async fn fence(
         debug!(server, %error, "commits that hang are left as they are");
         None
     });
+    if let Err(error) = end_commits_without_room(connection).await {
+        debug!(server, %error, "commits that wait for room are left as they are");
+    }
     match connection.ask(statement).await.and_then(Answers::all) {
         Ok(_) => Ok(switch),
         Err(error) => Err(failure(error, connection, Privilege::ReadOnly)),
@@ -57,11 +64,23 @@ async fn clear_the_way(
     }
     let waiting = connection.ask(WAITING).await?.all()?;
     for row in waiting.first().into_iter().flatten().map(Columns) {
-        let id: u64 = row.number(&["id"])?;
-        // One that has gone by itself (1094) needs no end.
-        connection.ask(&format!("KILL {id}")).await?;
+        end(connection, row.number(&["id"])?).await?;
     }
     release_applier(connection, server, peers_answer).await
+}
+
+/// Ends the commits that wait for room on the disk.
+async fn end_commits_without_room(connection: &mut Connection) -> Result<(), ConnectionError> {
+    let waiting = WaitingForRoom::on(connection).await?;
+    for id in waiting.into_iter().flat_map(|waiting| waiting.commits) {
+        end(connection, id).await?;
+    }
+    Ok(())
+}
+
+/// Disconnects somebody. One that has gone by itself (1094) needs no end.
+async fn end(connection: &mut Connection, id: u64) -> Result<(), ConnectionError> {
+    connection.ask(&format!("KILL {id}")).await.map(drop)
 }
 
 /// The state is "... from slave" on MariaDB and "... from replica" on MySQL.

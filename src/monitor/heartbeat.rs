@@ -11,7 +11,8 @@
 //! statement changes nothing if somebody was faster. Only then does it connect for that, so that a
 //! write that hangs (a backup holds the global lock, semi-synchronous replication waits) delays no
 //! probe; and as long as one hangs there is no other. A hanging write is no evidence: whoever paused
-//! the server on purpose wants no failover.
+//! the server on purpose wants no failover. But while it hangs the server is asked whether some write
+//! waits for room on the disk, and that is.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::connection::{Connection, ConnectionError, Dialer};
+use super::waiting_for_room::WaitingForRoom;
 use crate::config;
 use crate::routing::RoutingTable;
 use crate::topology::grants::Privilege;
@@ -87,17 +89,7 @@ impl HeartbeatWriter {
             let Err(failure) = self.beat(&due).await else { continue };
             match failure {
                 Failure::CannotWrite(reason) => {
-                    let at = tokio::time::Instant::now();
-                    let look = Observation {
-                        server: due.server,
-                        at: at.into_std(),
-                        took: at - began,
-                        source: Source::Writing,
-                        outcome: Outcome::CannotWrite { reason },
-                    };
-                    if self.observations.send(look).await.is_err() {
-                        return;
-                    }
+                    self.tell(due.server, began, reason).await;
                 }
                 Failure::Denied(why) => {
                     warn!("no heartbeats are written: {why}");
@@ -138,7 +130,7 @@ impl HeartbeatWriter {
             None => self.dialer.connect(&due.address, self.timeout).await?,
         };
         let statement = statement(due.server_id, self.interval / 2);
-        let Some(written) = self.wait(due.server, write(&mut connection, &statement)).await else {
+        let Some(written) = self.wait(due, write(&mut connection, &statement)).await else {
             return Ok(());
         };
         if !matches!(written, Err(Failure::Broken(_))) {
@@ -147,23 +139,54 @@ impl HeartbeatWriter {
         written
     }
 
-    /// Waits for a write for as long as its server is active: there is no second one beside it.
-    async fn wait<T>(&self, server: ServerId, writing: impl Future<Output = T>) -> Option<T> {
+    /// Waits for a write for as long as its server is active: there is no second one beside it. That the
+    /// disk is full is told as often as a write would fail that does not wait.
+    async fn wait<T>(&self, due: &Due, writing: impl Future<Output = T>) -> Option<T> {
         let mut writing = pin!(writing);
         let mut told = false;
+        let mut asking = None;
         loop {
             if let Ok(written) = timeout(self.timeout, &mut writing).await {
                 return Some(written);
             }
-            let routes = self.routes.borrow();
-            if routes.active() != Some(server) {
+            if self.routes.borrow().active() != Some(due.server) {
                 return None;
             }
             if !std::mem::replace(&mut told, true) {
-                let server = routes.servers.name(server);
-                info!(server, "a heartbeat cannot be written at present: the write waits");
+                let address = &due.address;
+                info!(%address, "a heartbeat cannot be written at present: the write waits");
+            }
+            let asked = tokio::time::Instant::now();
+            match timeout(self.timeout, self.why(due, &mut asking)).await {
+                Ok(Ok(Some(reason))) => self.tell(due.server, asked, reason).await,
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => debug!(%error, "why a heartbeat waits is not known"),
+                Err(_) => debug!("why a heartbeat waits is not answered"),
             }
         }
+    }
+
+    /// Asks, over another connection, for a reason that will not go away by itself.
+    async fn why(
+        &self,
+        due: &Due,
+        asking: &mut Option<Connection>,
+    ) -> Result<Option<String>, ConnectionError> {
+        let mut connection = match asking.take() {
+            Some(connection) => connection,
+            None => self.dialer.connect(&due.address, self.timeout).await?,
+        };
+        let waiting = WaitingForRoom::on(&mut connection).await?;
+        *asking = Some(connection);
+        Ok(waiting.map(|waiting| format!("its disk is full ({})", waiting.words)))
+    }
+
+    async fn tell(&self, server: ServerId, began: tokio::time::Instant, reason: String) {
+        let now = tokio::time::Instant::now();
+        let (at, took, source) = (now.into_std(), now - began, Source::Writing);
+        let outcome = Outcome::CannotWrite { reason };
+        // Nobody looks at it any more: the end of that ends this as well.
+        let _ = self.observations.send(Observation { server, at, took, source, outcome }).await;
     }
 }
 

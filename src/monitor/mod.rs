@@ -24,6 +24,7 @@ mod mysql;
 mod prober;
 mod replication;
 mod tunnel;
+mod waiting_for_room;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ pub use heartbeat::HeartbeatWriter;
 pub use mysql::MysqlProbe;
 pub use prober::{Look, Probe, Prober};
 pub use replication::{ReplicationChannel, read_channels};
+pub use waiting_for_room::WaitingForRoom;
 
 use crate::config;
 use crate::metrics::MonitorMetrics;
