@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::*;
 use tandem::topology::{Flavor, ServerId};
+use tokio::task::JoinHandle;
 
 use crate::patience::{ask, await_statement, eventually, within};
 use crate::support::Stack;
@@ -48,8 +49,10 @@ async fn to_and_fro_without_an_error_and_undone_for_what_stays_open() {
 
     open_transaction(&stack, &mut console, &mut client).await;
     temporary_table(&stack, &mut console).await;
-    running_ddl(&stack, &mut console, true).await;
-    running_ddl(&stack, &mut console, false).await;
+    for through in [true, false] {
+        waiting_ddl(&stack, &mut console, through).await;
+        copying_ddl(&stack, &mut console, through).await;
+    }
     lagging(&stack, &mut console).await;
     pause(&stack, &mut console, &mut client).await;
 }
@@ -91,24 +94,57 @@ async fn temporary_table(stack: &Stack, console: &mut mysql_async::Conn) {
     client.disconnect().await.expect("gone");
 }
 
-/// An ALTER TABLE that does not end, of a client or past the proxy: undone within its deadline, and
-/// nothing is left closed.
-async fn running_ddl(stack: &Stack, console: &mut mysql_async::Conn, through: bool) {
+/// An ALTER TABLE that waits, of a client or past the proxy: undone within its deadline, and nothing is
+/// left closed.
+async fn waiting_ddl(stack: &Stack, console: &mut mysql_async::Conn, through: bool) {
     let m1 = stack.sandbox.server(0);
     m1.execute(&["CREATE TABLE app.altered (a INT)"]).await.expect("made");
     // As long as a reader is in a transaction the statement runs, and waits for it.
     let mut reader = m1.root_connection().await.expect("root's login");
     reader.query_drop("BEGIN").await.expect("begun");
     let _: Vec<u32> = reader.query("SELECT a FROM app.altered").await.expect("read");
+    let altering = alter(stack, through, "ALTER TABLE app.altered ADD COLUMN b INT").await;
+    undone_for_ddl(stack, console, through).await;
+    reader.query_drop("COMMIT").await.expect("done");
+    within("the ALTER", altering).await.expect("it ran").expect("it was not broken off");
+    m1.execute(&["DROP TABLE app.altered"]).await.expect("dropped");
+}
+
+/// One that copies its table, a second or so for each row. Nobody waits for its end.
+async fn copying_ddl(stack: &Stack, console: &mut mysql_async::Conn, through: bool) {
+    let m1 = stack.sandbox.server(0);
+    let rows: Vec<String> = (1..=100).map(|id| format!("({id})")).collect();
+    let rows = format!("INSERT INTO app.copied VALUES {}", rows.join(", "));
+    m1.execute(&["CREATE TABLE app.copied (id INT PRIMARY KEY)", &rows]).await.expect("made");
+    let slow = "ALTER TABLE app.copied ALGORITHM=COPY, \
+                ADD COLUMN b CHAR(64) AS (SHA2(REPEAT(id, 100000000), 256)) STORED";
+    let altering = alter(stack, through, slow).await;
+    undone_for_ddl(stack, console, through).await;
+    let running = "SELECT id FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%'";
+    let id = ask::<u64>(m1, running).await;
+    m1.execute(&[&format!("KILL QUERY {id}")]).await.expect("it still ran");
+    within("the ALTER", altering).await.expect("it ran").expect_err("it was ended");
+    m1.execute(&["DROP TABLE app.copied"]).await.expect("dropped");
+}
+
+/// Has a client, or root past the proxy, run this.
+async fn alter(
+    stack: &Stack,
+    through: bool,
+    statement: &'static str,
+) -> JoinHandle<Result<(), mysql_async::Error>> {
+    let m1 = stack.sandbox.server(0);
     let mut client = match through {
         true => stack.connect().await,
         false => m1.root_connection().await.expect("root's login"),
     };
-    let altering =
-        tokio::spawn(
-            async move { client.query_drop("ALTER TABLE app.altered ADD COLUMN b INT").await },
-        );
-    await_statement(m1, "ALTER TABLE app.altered").await;
+    let altering = tokio::spawn(async move { client.query_drop(statement).await });
+    await_statement(m1, "ALTER TABLE").await;
+    altering
+}
+
+async fn undone_for_ddl(stack: &Stack, console: &mut mysql_async::Conn, through: bool) {
+    let m1 = stack.sandbox.server(0);
     let began = Instant::now();
     let undone = order(console, "SWITCHOVER TO m2").await.expect_err("DDL is running");
     println!("through the proxy: {through}: {undone} ({:?})", began.elapsed());
@@ -121,9 +157,6 @@ async fn running_ddl(stack: &Stack, console: &mut mysql_async::Conn, through: bo
     };
     assert_eq!(ask::<u8>(m1, open).await, 0, "it is writable again");
     stack.connect().await.query_drop("INSERT INTO t VALUES ()").await.expect("written");
-    reader.query_drop("COMMIT").await.expect("done");
-    within("the ALTER", altering).await.expect("it ran").expect("it was not broken off");
-    m1.execute(&["DROP TABLE app.altered"]).await.expect("dropped");
 }
 
 /// A standby that is told to stay behind is not waited for longer than `catch_up`, with nothing frozen.
