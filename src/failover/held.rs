@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::context::Context;
 use super::phase::{Phase, decide};
 use crate::routing::Writer;
+use crate::topology::ServerId;
 
 #[derive(Clone, Debug)]
 pub(super) struct Held {
@@ -36,4 +37,25 @@ impl Held {
     pub(super) fn handle(self, cx: &mut Context) -> Phase {
         decide(cx)
     }
+}
+
+/// Why nobody takes writes: the state of every master, that of `first` before the others, and what is
+/// waited for. Of a master that was `rejected` for the place of the active one, its state is the reason.
+pub(super) fn why_nobody(
+    cx: &Context,
+    first: Option<ServerId>,
+    rejected: &[(ServerId, String)],
+    waited_for: &str,
+) -> String {
+    let state = |server: ServerId| {
+        let objection = rejected.iter().find(|(rejected, _)| *rejected == server);
+        match objection {
+            Some((_, reason)) => format!("{} {reason}", cx.name(server)),
+            None => cx.describe(server),
+        }
+    };
+    let mut masters = cx.masters();
+    masters.sort_by_key(|master| Some(*master) != first);
+    let states: Vec<String> = masters.into_iter().map(state).collect();
+    format!("{}; waiting for {waited_for}", states.join("; "))
 }

@@ -10,7 +10,7 @@ use super::comparing::Comparing;
 use super::context::Context;
 use super::draining::Draining;
 use super::freezing::Freezing;
-use super::held::Held;
+use super::held::{Held, why_nobody};
 use super::opening::{Opening, Waiting};
 use super::paused::Paused;
 use super::proclaiming::Proclaiming;
@@ -158,12 +158,8 @@ pub(super) fn decide(cx: &mut Context) -> Phase {
         Verdict::SaysNo { .. } if cx.writability.read_only(active).is_some() => {
             serve(cx, active, term)
         }
-        Verdict::SaysNo { .. } | Verdict::Unseen => {
-            let reason = cx.describe(active);
-            Held::enter(cx, reason, None)
-        }
-        Verdict::Isolated { .. } => {
-            let reason = cx.describe(active);
+        Verdict::SaysNo { .. } | Verdict::Unseen | Verdict::Isolated { .. } => {
+            let reason = why_nobody(cx, Some(active), &[], &name);
             Held::enter(cx, reason, None)
         }
         Verdict::Suspect(_) => Suspect::enter(cx, active),

@@ -8,7 +8,7 @@ use super::assessment::{Verdict, asked_about};
 use super::candidate::{choose, missing, objection};
 use super::catching_up::CatchingUp;
 use super::context::Context;
-use super::held::Held;
+use super::held::{Held, why_nobody};
 use super::phase::{Input, Phase, decide};
 use super::policy::{FENCE_PATIENCE, ORDER_PATIENCE};
 use super::quarantine::transactions;
@@ -65,18 +65,13 @@ pub(super) enum Occasion {
 impl Takeover {
     /// Makes another master than `old` active, or holds and says why that cannot be.
     pub(super) fn begin(cx: &mut Context, old: Option<ServerId>) -> Phase {
-        if let Some(reason) = forbidden(cx, old) {
+        let choice = choose(&cx.topology, &cx.links, &cx.quarantine, &cx.policy, old);
+        if let Some(reason) = forbidden(cx, old, &choice.rejected) {
             return Held::enter(cx, reason, cx.retry_at());
         }
-        let choice = choose(&cx.topology, &cx.links, &cx.quarantine, &cx.policy, old);
         let Some(candidate) = choice.chosen.map(|chosen| another(cx, chosen, old)) else {
-            let old = old.map(|old| cx.describe(old));
-            let others = choice
-                .rejected
-                .into_iter()
-                .map(|(server, reason)| format!("{} {reason}", cx.name(server)));
-            let all: Vec<String> = old.into_iter().chain(others).collect();
-            return Held::enter(cx, all.join("; "), None);
+            let reason = why_nobody(cx, old, &choice.rejected, "one that can be active");
+            return Held::enter(cx, reason, None);
         };
         if let Some(old) = old.filter(|old| is_out_of_date(cx, *old)) {
             cx.ask_probe(old);
@@ -400,18 +395,24 @@ fn another(cx: &Context, chosen: ServerId, old: Option<ServerId>) -> ServerId {
 }
 
 /// Why nobody may be made active in the place of `old` at present, whoever it would be.
-fn forbidden(cx: &Context, old: Option<ServerId>) -> Option<String> {
+fn forbidden(
+    cx: &Context,
+    old: Option<ServerId>,
+    rejected: &[(ServerId, String)],
+) -> Option<String> {
     if let Some(setback) = cx.setback.as_ref().filter(|setback| cx.now < setback.not_before) {
         return Some(setback.reason.clone());
     }
     let Some(old) = old else {
         return first_decision_must_wait(cx);
     };
-    if !cx.policy.automatic {
-        return Some(format!("{}; automatic failover is off", cx.describe(old)));
-    }
-    let why = cx.damping.forbids(cx.now)?;
-    Some(format!("{}; {why}", cx.describe(old)))
+    let name = cx.name(old);
+    let waited_for = if cx.policy.automatic {
+        format!("{name}: {}", cx.damping.forbids(cx.now)?)
+    } else {
+        format!("{name} or for FAILOVER on the console: automatic failover is off")
+    };
+    Some(why_nobody(cx, Some(old), rejected, &waited_for))
 }
 
 /// Whether the last look at `server` is older than any is that has not been held up: this process did
@@ -431,5 +432,6 @@ fn first_decision_must_wait(cx: &Context) -> Option<String> {
         Verdict::Unseen | Verdict::Alive | Verdict::Down(_) | Verdict::Unwritable(_) => false,
     };
     let server = cx.masters().into_iter().find(unknown)?;
-    Some(cx.describe(server))
+    let waited_for = format!("{}, which may know who was active", cx.name(server));
+    Some(why_nobody(cx, Some(server), &[], &waited_for))
 }

@@ -11,6 +11,14 @@ use super::state::MigrationBlocker;
 use crate::topology::Flavor;
 use crate::wire::{Command, ErrorPacket};
 
+/// The C client library keeps a message in 512 bytes, the last of them a zero (`MYSQL_ERRMSG_SIZE` of
+/// mysql_com.h), and cuts off what is longer.
+const LONGEST_MESSAGE: usize = 511;
+/// So much of the end of a longer message is kept, in bytes.
+const LAST_WORDS: usize = 180;
+/// Stands for the rest.
+const LEFT_OUT: &str = " … ";
+
 /// An error of Tandem's own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ClientError {
@@ -164,13 +172,15 @@ impl ClientError {
     /// The payload of the ERR packet.
     pub(super) fn to_payload(&self) -> Vec<u8> {
         let (code, state) = self.code();
-        ErrorPacket { code, state: Some(state), message: self.to_string().into() }.to_payload()
+        let message = fitting(self.to_string()).into();
+        ErrorPacket { code, state: Some(state), message }.to_payload()
     }
 
     /// The payload for a client that was not greeted yet: without an SQLSTATE.
     pub(super) fn to_early_payload(&self) -> Vec<u8> {
         let (code, _) = self.code();
-        ErrorPacket { code, state: None, message: self.to_string().into() }.to_payload()
+        let message = fitting(self.to_string()).into();
+        ErrorPacket { code, state: None, message }.to_payload()
     }
 
     /// The refusal of a command that is not carried; `None` when it is.
@@ -182,6 +192,17 @@ impl ClientError {
             _ => return None,
         }))
     }
+}
+
+/// `text`, as far as clients keep it. What is in the way is named first, and what to do about it last:
+/// of a longer text the middle is left out.
+fn fitting(text: String) -> String {
+    if text.len() <= LONGEST_MESSAGE {
+        return text;
+    }
+    let head = text.floor_char_boundary(LONGEST_MESSAGE - LAST_WORDS - LEFT_OUT.len());
+    let tail = text.ceil_char_boundary(text.len() - LAST_WORDS);
+    format!("{}{LEFT_OUT}{}", &text[..head], &text[tail..])
 }
 
 fn family(flavor: Flavor) -> &'static str {
@@ -208,6 +229,24 @@ mod tests {
         let payload = unknown.to_payload();
         let parsed = ErrorPacket::parse(&payload).expect("an ERR packet");
         assert!(parsed.message.starts_with("Outcome unknown: m1"));
+    }
+
+    #[test]
+    fn a_long_message_keeps_its_beginning_and_its_end() {
+        let waited = Duration::from_secs(10);
+        for letter in ["a", "é", "€"] {
+            for more in 0..4 {
+                let states = format!("m1 {}; m2 {}", letter.repeat(400 + more), letter.repeat(400));
+                let reason = format!("{states}; waiting for one that can be active");
+                let payload = ClientError::HoldExpired { waited, reason }.to_payload();
+                let message = ErrorPacket::parse(&payload).expect("an ERR packet").message;
+                assert!((500..=LONGEST_MESSAGE).contains(&message.len()), "{}", message.len());
+                assert!(message.starts_with("No active master for 10.0 s: m1 "), "{message}");
+                assert!(message.ends_with("; waiting for one that can be active"), "{message}");
+            }
+        }
+        let fits = "x".repeat(LONGEST_MESSAGE);
+        assert_eq!(fitting(fits.clone()), fits);
     }
 
     #[test]

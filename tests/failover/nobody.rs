@@ -29,6 +29,7 @@ async fn clients_wait_for_the_hold_are_told_why_and_work_on() {
     assert!(words.contains("No active master for 2.0 s"), "{words}");
     assert!(words.contains("m1 refuses connections"), "{words}");
     assert!(words.contains("m2 refuses connections"), "{words}");
+    assert!(words.ends_with("waiting for one that can be active"), "{words}");
     stack.sandbox.server_mut(0).restart().await.expect("started again");
     stack.await_active(Some("m1")).await;
     client.query_drop("INSERT INTO t VALUES (2)").await.expect("the same connection");
