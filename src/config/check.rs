@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{ClientCertificates, Config, ConfigError, ServerTlsMode};
+use super::{ClientCertificates, Config, ConfigError, Place, ServerTlsMode};
 use crate::topology::ServerAddress;
 
 /// Everything that is wrong between keys that are each right.
@@ -11,6 +11,7 @@ pub(super) fn check(config: &Config) -> Vec<ConfigError> {
     problems.extend(check_addresses(config));
     problems.extend(check_password(config));
     problems.extend(check_tls(config));
+    problems.extend(check_hold(config));
     problems
 }
 
@@ -105,6 +106,15 @@ fn check_tls(config: &Config) -> impl Iterator<Item = ConfigError> {
         let place = config.origins.of(key).clone();
         ConfigError::Needs { place, key: key.to_owned(), needs: needs.to_owned() }
     })
+}
+
+/// A switchover costs no client an error, whatever it waits for.
+fn check_hold(config: &Config) -> Option<ConfigError> {
+    let (hold, drain) = (config.failover.hold, config.switchover.drain);
+    let written = ["failover.hold", "switchover.drain"].map(|key| config.origins.of(key));
+    let place = written.into_iter().find(|place| **place != Place::Default);
+    let place = place.cloned().unwrap_or(Place::Default);
+    (hold <= drain).then_some(ConfigError::HoldTooShort { place, hold, drain })
 }
 
 /// Whether only this machine can reach the address.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Place;
 use crate::topology::ServerAddress;
@@ -143,6 +144,22 @@ pub enum ConfigError {
         /// The other one.
         needs: String,
     },
+    /// Statements would give up before the switchover that they wait for.
+    #[error(
+        "{place}: `failover.hold` ({}) must be longer than `switchover.drain` ({}): while a \
+         switchover waits that long for open transactions, all other statements wait, and would \
+         fail before it ends",
+        humantime::format_duration(*hold),
+        humantime::format_duration(*drain)
+    )]
+    HoldTooShort {
+        /// Where the one of the two is that was written.
+        place: Place,
+        /// `failover.hold`
+        hold: Duration,
+        /// `switchover.drain`
+        drain: Duration,
+    },
     /// The console could be used by strangers.
     #[error(
         "{place}: `{key}` is {address}, which others can reach: set `admin.password` or \
@@ -189,6 +206,7 @@ impl ConfigError {
             | Self::NameTwice { place, .. }
             | Self::AddressTwice { place, .. }
             | Self::Needs { place, .. }
+            | Self::HoldTooShort { place, .. }
             | Self::PasswordRequired { place, .. }
             | Self::SecretTwice { first: place, .. } => place.clone(),
         }

@@ -231,6 +231,20 @@ console = "0.0.0.0:6032"
 }
 
 #[test]
+fn statements_wait_for_longer_than_a_switchover_may_take() {
+    let pair = "[[masters]]\nname = \"a\"\naddress = \"h:1\"\n[[masters]]\nname = \"b\"\naddress = \"h:2\"\n";
+    let with = |more: &str| errors(&format!("{pair}{more}"), &[]);
+    insta::assert_snapshot!(with("[failover]\nhold = \"5s\""), @"proxy.toml:8: `failover.hold` (5s) must be longer than `switchover.drain` (5s): while a switchover waits that long for open transactions, all other statements wait, and would fail before it ends");
+    insta::assert_snapshot!(with("[switchover]\ndrain = \"1m\""), @"proxy.toml:8: `failover.hold` (10s) must be longer than `switchover.drain` (1m): while a switchover waits that long for open transactions, all other statements wait, and would fail before it ends");
+    let both = with("[switchover]\ndrain = \"2s\"\n[failover]\nhold = \"1500ms\"");
+    insta::assert_snapshot!(both, @"proxy.toml:10: `failover.hold` (1s 500ms) must be longer than `switchover.drain` (2s): while a switchover waits that long for open transactions, all other statements wait, and would fail before it ends");
+    for fine in ["[failover]\nhold = \"5001ms\"", "[switchover]\ndrain = \"9s\""] {
+        let config = load_text(&format!("{pair}{fine}"), &[]).expect(fine);
+        assert!(config.failover.hold > config.switchover.drain);
+    }
+}
+
+#[test]
 fn a_pair_is_needed() {
     insta::assert_snapshot!(errors("", &[]), @"no masters: name the two servers of the pair as [[masters]] in proxy.toml, or in TANDEM_MASTERS");
     insta::assert_snapshot!(errors("masters = []", &[]), @"no masters: name the two servers of the pair as [[masters]] in proxy.toml, or in TANDEM_MASTERS");
