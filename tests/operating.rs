@@ -124,6 +124,20 @@ async fn a_session_is_killed(stack: &Stack) {
     let id = victim.id();
     let rows: Vec<Row> = client.query("SHOW SESSIONS").await.expect("an answer");
     assert!(rows.iter().any(|row| row.get::<String, _>("Id") == Some(id.to_string())));
+    // What it has open there says why it cannot be moved.
+    for (statement, tie) in [
+        ("BEGIN", Some("is in a transaction")),
+        ("COMMIT", None),
+        ("CREATE TEMPORARY TABLE mine (a INT)", Some("has temporary tables")),
+        ("DROP TEMPORARY TABLE mine", None),
+        ("DO GET_LOCK('mine', 0)", Some("has locks taken by GET_LOCK()")),
+    ] {
+        victim.query_drop(statement).await.expect(statement);
+        let rows: Vec<Row> = client.query("SHOW SESSIONS").await.expect("an answer");
+        let own = rows.iter().find(|row| row.get::<String, _>("Id") == Some(id.to_string()));
+        let tied = own.and_then(|row| row.get::<Option<String>, _>("Tied_By"));
+        assert_eq!(tied.flatten().as_deref(), tie, "{statement}");
+    }
     client.query_drop(format!("KILL {id}")).await.expect("an answer");
     assert!(victim.ping().await.is_err());
 }

@@ -157,6 +157,7 @@ impl SessionList for Sessions {
                 Activity::Held => "held",
             }
             .to_owned(),
+            tied_by: entry.tied_by().map(str::to_owned),
             since: entry.since,
         };
         self.0.sessions.registry.list().into_iter().map(row).collect()

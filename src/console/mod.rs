@@ -100,8 +100,11 @@ pub struct SessionRow {
     pub client: String,
     /// The name of the server that it is on; empty while it is on none.
     pub server: String,
-    /// What it does, in a word or two ("idle", "held", "in a transaction").
+    /// What it does, in a word or two ("idle", "held").
     pub state: String,
+    /// Why it cannot be moved to another server now, to follow "it" ("is in a transaction"); `None` when
+    /// it can.
+    pub tied_by: Option<String>,
     /// Since when it is open.
     pub since: Instant,
 }

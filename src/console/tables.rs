@@ -242,7 +242,8 @@ pub(super) fn terms(topology: &Topology) -> Table {
 
 /// `SHOW SESSIONS`: the oldest first.
 pub(super) fn sessions(sessions: &[SessionRow], now: Instant) -> Table {
-    let mut table = Table::new(&["Id", "User", "Client", "Server", "State", "Since_Seconds"]);
+    let mut table =
+        Table::new(&["Id", "User", "Client", "Server", "State", "Tied_By", "Since_Seconds"]);
     let mut sessions: Vec<&SessionRow> = sessions.iter().collect();
     sessions.sort_by_key(|session| (session.since, session.id));
     table.rows = sessions
@@ -254,6 +255,7 @@ pub(super) fn sessions(sessions: &[SessionRow], now: Instant) -> Table {
                 Some(session.client.clone()),
                 (!session.server.is_empty()).then(|| session.server.clone()),
                 Some(session.state.clone()),
+                session.tied_by.clone(),
                 Some(seconds(now.saturating_duration_since(session.since))),
             ]
         })

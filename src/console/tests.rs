@@ -23,6 +23,7 @@ fn session(id: u64, server: &str, state: &str, since: Instant) -> SessionRow {
         client: "10.0.0.99:51234".into(),
         server: server.into(),
         state: state.into(),
+        tied_by: (!server.is_empty()).then(|| "is in a transaction".into()),
         since,
     }
 }
@@ -132,7 +133,7 @@ fn picture(healthy: bool) -> Picture {
         }),
         topology: Arc::new(topology),
         settings: [setting].into(),
-        sessions: vec![session(12, "", "held", gone), session(11, "m1", "in a transaction", start)],
+        sessions: vec![session(12, "", "held", gone), session(11, "m1", "idle", start)],
         status: Arc::new(status(gone)),
         events: journal(start).rows_after(0),
         logins: [
@@ -258,7 +259,8 @@ fn a_healthy_pair_is_shown() {
              User: app
            Client: 10.0.0.99:51234
            Server: m1
-            State: in a transaction
+            State: idle
+          Tied_By: is in a transaction
     Since_Seconds: 5.0
     ***
                Id: 12
@@ -266,6 +268,7 @@ fn a_healthy_pair_is_shown() {
            Client: 10.0.0.99:51234
            Server: NULL
             State: held
+          Tied_By: NULL
     Since_Seconds: 3.0
     ");
     assert_eq!(shown("SHOW REPLICAS", &picture), "");

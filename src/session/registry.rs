@@ -190,6 +190,13 @@ impl Entry {
         tie.filter(|_| self.server() == Some(server))
     }
 
+    /// Why it cannot be moved to another server now, to follow "it": "is in a transaction". `None` when
+    /// it can, or is on none.
+    #[must_use]
+    pub fn tied_by(&self) -> Option<&'static str> {
+        self.server().and_then(|server| self.tie_to(server)).map(Tie::why)
+    }
+
     /// It is on this server, which knows it by this id; or nowhere.
     pub(super) fn set_place(&self, place: Option<(ServerId, u32)>) {
         let place = place.map_or(NOWHERE, |(server, thread_id)| {
