@@ -64,7 +64,7 @@ pub enum PairError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LastSaid {
     /// Its replication status.
-    Status(Replication),
+    Status(Box<Replication>),
     /// It follows nobody.
     NoSource,
     /// It did not answer any more.

@@ -72,7 +72,7 @@ pub async fn await_running(members: &[Member], timeout: Duration) -> Result<(), 
             loop {
                 let channels = look(&mut server).await?;
                 said = match channels.iter().find(|channel| !channel.runs()) {
-                    Some(stopped) => LastSaid::Status(stopped.clone()),
+                    Some(stopped) => LastSaid::Status(Box::new(stopped.clone())),
                     None if channels.is_empty() => LastSaid::NoSource,
                     None => return Ok(()),
                 };
