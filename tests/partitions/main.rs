@@ -217,10 +217,12 @@ impl Rig {
         let mut released = 0;
         eventually("every acknowledged write is on both masters", async || {
             if let Some((proxy, server, verdicts)) = self.stranded().await {
-                assert!(verdicts.iter().all(|verdict| verdict == "safe"), "{verdicts:?}");
-                let release = format!("RELEASE m{}", server + 1);
-                // Another proxy's look may have ended the quarantine just now.
-                if self.order(proxy, &release).await.is_ok() {
+                let safe = verdicts.iter().all(|verdict| verdict == "safe");
+                // Another proxy's release may be delivering them just now: their keys are taken then, by
+                // themselves, until this proxy looks again. Then, too, there is nothing to release.
+                if !safe {
+                    println!("  p{}: {}", proxy + 1, verdicts.join("; "));
+                } else if self.order(proxy, &format!("RELEASE m{}", server + 1)).await.is_ok() {
                     released = released.max(verdicts.len());
                 }
             }
