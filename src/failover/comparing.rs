@@ -48,7 +48,12 @@ pub(super) fn seal_others(cx: &mut Context, takeover: &Takeover, old: ServerId) 
     for server in others(cx, takeover, old) {
         let channel = channel_from(&cx.topology, server, old);
         let receives = channel.is_some_and(|channel| channel.io != ThreadState::No);
-        if receives && matches!(cx.verdict(server), Verdict::Alive) {
+        // Also one whose last answer was late or an error: it may well receive.
+        let lives = matches!(
+            cx.verdict(server),
+            Verdict::Alive | Verdict::Suspect(_) | Verdict::SaysNo { .. }
+        );
+        if receives && lives {
             cx.run(Order::StopReceiving { server, source: old });
         }
     }

@@ -366,7 +366,8 @@ impl Errands {
     /// Whoever serves another active master than before puts that right, once, as soon as the standby
     /// answers: what an operator stops later stays stopped.
     fn adopt(&mut self, cx: &Context) {
-        let answers = |standby: &ServerId| cx.topology.seen(*standby).answers();
+        // One that answers with an error tells nothing of its receivers.
+        let answers = |standby: &ServerId| matches!(cx.verdict(*standby), Verdict::Alive);
         let (here, away) = self.unadopted.iter().partition(|standby| answers(standby));
         self.unadopted = away;
         let here: BTreeSet<ServerId> = here;

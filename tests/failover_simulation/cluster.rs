@@ -75,6 +75,8 @@ pub(crate) struct Receiver {
 pub(crate) struct Server {
     pub(crate) up: bool,
     pub(crate) frozen: bool,
+    /// It has no place for the connection of a probe, and says so.
+    pub(crate) crowded: bool,
     pub(crate) booted: Millis,
     pub(crate) read_only: bool,
     /// What my.cnf says.
@@ -113,6 +115,7 @@ impl Server {
         Self {
             up: true,
             frozen: false,
+            crowded: false,
             booted: 0,
             read_only: true,
             starts_read_only: true,
@@ -267,6 +270,7 @@ impl Cluster {
         self.servers[me].up = false;
         self.servers[me].claimed = None;
         self.servers[me].frozen = false;
+        self.servers[me].crowded = false;
     }
 
     pub(crate) fn restart(&mut self, me: usize, now: Millis) {

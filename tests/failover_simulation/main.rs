@@ -104,10 +104,11 @@ fn promise(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// Kinds of trouble that a run may have; named here so that the table of them is in one place.
-const TROUBLES: [Kind; 16] = [
+const TROUBLES: [Kind; 17] = [
     Kind::Crash,
     Kind::Crash,
     Kind::Freeze,
+    Kind::Crowd,
     Kind::CutProxy,
     Kind::CutLink,
     Kind::CutLink,

@@ -8,6 +8,7 @@ use tandem::config::Fencing;
 use tandem::failover::{Action, Event, Order, OrderFailure, OrderResult};
 use tandem::topology::{GtidSet, Stranded, Term, UnreachableKind};
 
+use super::invariants::is_planned;
 use super::{Happening, World};
 use crate::cluster::Millis;
 
@@ -207,7 +208,9 @@ impl World {
                 let source = source.index();
                 let receiver = self.cluster.servers[server].receiver(source);
                 let hears_since = receiver.and_then(|receiver| receiver.hears_since);
-                let long = hears_since.is_some_and(|since| since + LONG_ENOUGH <= began);
+                let told = self.proxies[proxy].in_touch[server];
+                let told = told.is_some_and(|since| since + LONG_ENOUGH <= began);
+                let long = told && hears_since.is_some_and(|since| since + LONG_ENOUGH <= began);
                 // One that has just come back from a standstill looks before it promotes anybody.
                 let awake = self.proxies[proxy].resumed + LONG_ENOUGH <= self.now;
                 let cut_off = awake && !self.proxies[proxy].reaches[source];
@@ -247,7 +250,7 @@ impl World {
                     return Some(result);
                 }
                 self.check_promotion(proxy, server, *seen, reason);
-                if reason.starts_with("switchover") {
+                if is_planned(reason) {
                     self.switchovers += 1;
                 }
                 let term = self.cluster.insert_term(server, seen.0);
@@ -279,6 +282,9 @@ impl World {
         };
         if let OrderResult::Promoted(term) = &result {
             state.promoted = Some(*term);
+            if matches!(&order, Order::Promote { reason, .. } if is_planned(reason)) {
+                state.planned = Some(*term);
+            }
         }
         match (&order, &result) {
             (Order::Promote { .. }, OrderResult::Promoted(_))

@@ -4,7 +4,7 @@ use tandem::config::{Fencing, ReturningMaster};
 use tandem::routing::RoutingTable;
 use tandem::topology::{Term, ThreadState};
 
-use super::{TROUBLE_ENDS, World};
+use super::{MIN_INTERVAL, TROUBLE_ENDS, World};
 use crate::cluster::Millis;
 
 /// A server that a proxy has reached for as long as this can be asked, fenced and looked at, although
@@ -18,9 +18,13 @@ impl World {
             for server in 0..self.cluster.servers.len() {
                 let reached = self.reach(proxy, server).is_ok()
                     && self.proxies[proxy].stalled_until <= self.now;
-                let since = self.proxies[proxy].in_touch[server].filter(|_| reached);
-                self.proxies[proxy].in_touch[server] =
-                    since.or_else(|| reached.then_some(self.now));
+                let told = reached && !self.cluster.servers[server].crowded;
+                let now = self.now;
+                let note = |since: &mut Option<Millis>, holds: bool| {
+                    *since = since.or(Some(now)).filter(|_| holds);
+                };
+                note(&mut self.proxies[proxy].in_touch[server], told);
+                note(&mut self.proxies[proxy].reached[server], reached);
             }
         }
     }
@@ -38,6 +42,10 @@ impl World {
         if let Some((term, before, _)) = state.published {
             assert!(table.term >= term, "the term went back from {term} to {}", table.term);
             assert!(table.term > term || before == active, "term {term} names two masters");
+        }
+        let another = state.published.is_some_and(|(_, before, _)| before != active);
+        if another && state.planned != Some(table.term) {
+            state.failed_over = Some(self.now);
         }
         if state.published.is_none_or(|(term, ..)| term < table.term) {
             state.published = Some((table.term, active, self.now));
@@ -83,7 +91,14 @@ impl World {
 
     /// `server` is promoted above `seen`, for `reason`, by an order that has arrived there.
     pub(super) fn check_promotion(&self, proxy: usize, server: usize, seen: Term, reason: &str) {
-        if seen == Term(0) || reason.starts_with("forced") {
+        if seen == Term(0) {
+            return self.check_nobody_knows_better(proxy);
+        }
+        self.check_old_is_closed(proxy, server, seen);
+        if !is_planned(reason) && !is_ordered(reason) {
+            self.check_called_for(proxy, server, seen);
+        }
+        if reason.starts_with("forced") {
             return;
         }
         let state = &self.cluster.servers[server];
@@ -98,11 +113,62 @@ impl World {
         let status = self.proxies[proxy].machine.status();
         let held = status.quarantine.iter().any(|it| it.server.index() == server);
         assert!(!held, "m{} is promoted in quarantine", server + 1);
-        if reason.starts_with("switchover") {
+        if is_planned(reason) {
             self.check_nothing_left(server);
         } else {
             self.check_nobody_has_more(proxy, server, seen);
         }
+    }
+
+    /// Whether `proxy` has been told by `server`, ever since it was started, for so long that it knows it.
+    fn knows(&self, proxy: usize, server: usize) -> bool {
+        let touched = self.proxies[proxy].in_touch[server];
+        let long_ago = |since| since + LONG_ENOUGH <= self.now;
+        touched.is_some_and(long_ago) && long_ago(self.cluster.servers[server].booted)
+    }
+
+    /// The very first decision: nobody who could be asked has one.
+    fn check_nobody_knows_better(&self, proxy: usize) {
+        for (number, state) in self.cluster.servers.iter().enumerate() {
+            let known = state.learned.is_some_and(|(_, since)| since + LONG_ENOUGH <= self.now);
+            assert!(
+                !(known && self.knows(proxy, number)),
+                "a first decision although m{} knows of another",
+                number + 1
+            );
+        }
+    }
+
+    /// The master that `term` made active.
+    fn named(&self, term: Term) -> Option<usize> {
+        self.cluster.servers.iter().find_map(|it| it.terms.get(&term.0)).copied()
+    }
+
+    /// The master that is replaced is closed, if it could be.
+    fn check_old_is_closed(&self, proxy: usize, server: usize, seen: Term) {
+        let Some(old) = self.named(seen).filter(|old| *old != server) else { return };
+        let state = &self.cluster.servers[old];
+        let open = !state.read_only && !state.wild && state.opened + LONG_ENOUGH <= self.now;
+        assert!(
+            self.policy.fencing == Fencing::None || !open || !self.knows(proxy, old),
+            "m{} is promoted while m{} is open and in reach",
+            server + 1,
+            old + 1
+        );
+    }
+
+    /// A failover that nobody asked for: not soon after another, and not of a master that answers.
+    fn check_called_for(&self, proxy: usize, server: usize, seen: Term) {
+        let state = &self.proxies[proxy];
+        if let Some(last) = state.failed_over {
+            let pause = self.now - last;
+            assert!(pause >= MIN_INTERVAL, "a failover {pause} ms after another");
+        }
+        let Some(old) = self.named(seen).filter(|old| *old != server) else { return };
+        let crowded = self.cluster.servers[old].crowded;
+        let reached = state.reached[old].is_some_and(|since| since + LONG_ENOUGH <= self.now);
+        let awake = state.resumed + LONG_ENOUGH <= self.now;
+        assert!(!(crowded && reached && awake), "a failover of m{}, which answers", old + 1);
     }
 
     /// A planned switchover: the new active has all that the old one has.
@@ -121,13 +187,22 @@ impl World {
     /// What a standby that the proxy could ask has received of the old active, the new one has.
     fn check_nobody_has_more(&self, proxy: usize, server: usize, seen: Term) {
         let cluster = &self.cluster;
-        let named = cluster.servers.iter().find_map(|it| it.terms.get(&seen.0)).copied();
-        let Some(old) = named.filter(|old| *old != server) else { return };
+        let Some(old) = self.named(seen).filter(|old| *old != server) else { return };
         let ours = cluster.servers[server].has()[old];
         let quarantine = self.proxies[proxy].machine.status().quarantine;
         for (other, state) in cluster.servers.iter().enumerate() {
             let touched = self.proxies[proxy].in_touch[other];
             let asked = touched.is_some_and(|since| since + LONG_ENOUGH <= self.now);
+            // Whoever is not told to stop by another proxy meanwhile, or restarts, was told so by this one.
+            let told = self.proxies.len() == 1 && self.proxies[proxy].queues[other].is_empty();
+            let receives = state.receiver(old).is_some_and(|receiver| receiver.running);
+            assert!(
+                !(told && receives && other != server && other != old && self.knows(proxy, other)),
+                "m{} is promoted while m{} still receives from m{}",
+                server + 1,
+                other + 1,
+                old + 1
+            );
             // One that was told to stop receives nothing behind its last look.
             let sealed = state.receivers.iter().all(|it| it.source == server || !it.running);
             // What is in quarantine passes nothing on.
@@ -208,4 +283,14 @@ impl World {
         }
         None
     }
+}
+
+/// Whether a promotion for this reason ends a switchover.
+pub(super) fn is_planned(reason: &str) -> bool {
+    reason.starts_with("switchover")
+}
+
+/// Whether an operator wants it.
+fn is_ordered(reason: &str) -> bool {
+    reason.ends_with("by an operator")
 }

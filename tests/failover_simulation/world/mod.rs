@@ -21,6 +21,7 @@ pub(crate) use trouble::Kind;
 
 const INTERVAL: Millis = 200;
 const TIMEOUT: Millis = 100;
+const MIN_INTERVAL: Millis = 500;
 /// How long there is trouble.
 const TROUBLE_ENDS: Millis = 12_000;
 /// By then everybody must agree again. In the worst case one after the other: an order that hangs
@@ -125,8 +126,15 @@ struct Proxy {
     published: Option<(Term, usize, Millis)>,
     /// The last term that it wrote itself, as far as it knows.
     promoted: Option<Term>,
-    /// Since when it has reached each server, and the server ran, without a break.
+    /// The last term by which it ended a switchover.
+    planned: Option<Term>,
+    /// When it last followed, or made, another active master other than by its own switchover, and no
+    /// operator has said since that he knows.
+    failed_over: Option<Millis>,
+    /// Since when it has reached each server, and the server ran and told what it knows, without a break.
     in_touch: [Option<Millis>; MOST],
+    /// The same for a server that answers with whatever.
+    reached: [Option<Millis>; MOST],
     /// Requests that were not answered yet.
     asked: BTreeSet<RequestId>,
     /// The last thing that the machine was told about each server's `read_only`, and when.
@@ -178,8 +186,8 @@ fn policy(seed: u64) -> Policy {
             0 => ReturningMaster::Quarantine,
             _ => ReturningMaster::Merge,
         },
-        failback: None,
-        min_interval: Duration::from_millis(500),
+        failback: (seed % 8 == 6).then(|| Duration::from_millis(1500)),
+        min_interval: Duration::from_millis(MIN_INTERVAL),
         acknowledge_after: 0,
         drain: Duration::from_secs(1),
     }
@@ -227,7 +235,10 @@ impl World {
                 generation: 0,
                 published: None,
                 promoted: None,
+                planned: None,
+                failed_over: None,
                 in_touch: [Some(0); MOST],
+                reached: [Some(0); MOST],
                 asked: BTreeSet::new(),
                 told_open: [None; MOST],
                 steps_now: (0, 0),

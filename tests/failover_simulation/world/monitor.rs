@@ -48,6 +48,10 @@ impl World {
         let (pause, found) = match self.reach(proxy, server) {
             // Now and then an answer is lost, or late.
             Ok(()) if self.chance(400) => (TIMEOUT, silence(UnreachableKind::Silent)),
+            Ok(()) if self.cluster.servers[server].crowded => {
+                let message = "Too many connections".to_owned();
+                (self.below(3), Outcome::SaysNo { code: 1040, message })
+            }
             Ok(()) => {
                 let facts = self.cluster.facts(server, self.now);
                 let late = if self.chance(50) { self.below(TIMEOUT - 5) } else { 0 };

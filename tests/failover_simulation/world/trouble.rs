@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     /// So fast that no probe sees it.
     FastRestart,
     Freeze,
+    /// Probes are answered with an error.
+    Crowd,
     /// A proxy does not reach a server.
     CutProxy,
     /// Two servers do not reach each other.
@@ -58,6 +60,7 @@ impl World {
                 self.cluster.restart(server, self.now);
             }
             Kind::Freeze => self.cluster.servers[server].frozen = true,
+            Kind::Crowd => self.cluster.servers[server].crowded = true,
             Kind::CutProxy => self.proxies[proxy].reaches[server] = false,
             Kind::CutLink => self.cluster.cut.push((server.min(other), server.max(other))),
             Kind::BreakApplier => self.cluster.servers[server].applying = false,
@@ -103,6 +106,9 @@ impl World {
         self.requests += 1;
         let id = RequestId(self.requests);
         self.proxies[proxy].asked.insert(id);
+        if matches!(request, Request::Resume) {
+            self.proxies[proxy].failed_over = None;
+        }
         self.step(proxy, tandem::failover::Event::Requested { id, request });
     }
 
@@ -120,7 +126,10 @@ impl World {
         state.generation = 0;
         state.published = None;
         state.promoted = None;
+        state.planned = None;
+        state.failed_over = None;
         state.in_touch = Default::default();
+        state.reached = Default::default();
         state.asked.clear();
         state.told_open = Default::default();
         for server in &mut self.cluster.servers {
@@ -136,6 +145,7 @@ impl World {
         match kind {
             Kind::Crash => self.cluster.restart(server, self.now),
             Kind::Freeze => self.cluster.servers[server].frozen = false,
+            Kind::Crowd => self.cluster.servers[server].crowded = false,
             Kind::CutProxy => self.proxies[proxy].reaches[server] = true,
             Kind::CutLink => {
                 let pair = (server.min(other), server.max(other));
