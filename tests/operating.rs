@@ -133,10 +133,14 @@ async fn a_session_is_killed(stack: &Stack) {
         ("DO GET_LOCK('mine', 0)", Some("has locks taken by GET_LOCK()")),
     ] {
         victim.query_drop(statement).await.expect(statement);
-        let rows: Vec<Row> = client.query("SHOW SESSIONS").await.expect("an answer");
-        let own = rows.iter().find(|row| row.get::<String, _>("Id") == Some(id.to_string()));
-        let tied = own.and_then(|row| row.get::<Option<String>, _>("Tied_By"));
-        assert_eq!(tied.flatten().as_deref(), tie, "{statement}");
+        // It says so a moment after it has passed the answer on.
+        support::eventually(statement, async || {
+            let rows: Vec<Row> = client.query("SHOW SESSIONS").await.expect("an answer");
+            let own = rows.iter().find(|row| row.get::<String, _>("Id") == Some(id.to_string()));
+            let tied = own.and_then(|row| row.get::<Option<String>, _>("Tied_By"));
+            (tied.flatten().as_deref() == tie).then_some(())
+        })
+        .await;
     }
     client.query_drop(format!("KILL {id}")).await.expect("an answer");
     assert!(victim.ping().await.is_err());
