@@ -36,12 +36,37 @@ pub(crate) struct Place {
     pub(crate) statements: usize,
 }
 
+/// When the proxy dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// At this place, whatever is said there.
+    At(Place),
+    /// After the first statement that has one of these words, which are separated by `|`.
+    After(&'static str),
+}
+
+impl Death {
+    /// How many statements of a packet are carried out before it, if it happens in this one. `first` is
+    /// the number of a packet that is the first of its kind.
+    fn in_packet(self, statements: &[String], first: Option<usize>) -> Option<usize> {
+        match self {
+            Self::At(place) => (first == Some(place.packet)
+                && place.statements <= statements.len())
+            .then_some(place.statements),
+            Self::After(words) => {
+                let said = |text: &String| words.split('|').any(|words| text.contains(words));
+                statements.iter().position(said).map(|before| before + 1)
+            }
+        }
+    }
+}
+
 /// What all connections of the relays share.
 #[derive(Debug, Default)]
 struct State {
     user: String,
-    /// Whom to kill, and where; `None` while nothing is counted.
-    armed: Option<(u32, Place)>,
+    /// Whom to kill, and when; `None` while nothing is counted.
+    armed: Option<(u32, Death)>,
     /// Kinds of packets of the switchover that came so far, in order. How often it looks how far the
     /// standby is differs from one to the next, so that only the first of a kind counts.
     packets: Vec<String>,
@@ -88,10 +113,10 @@ impl Wiretap {
         &self.addresses
     }
 
-    /// From now on packets are counted, and this process is killed there.
-    pub(crate) fn arm(&self, pid: u32, place: Place, without_a_word: bool) {
+    /// From now on packets are counted, and this process is killed then.
+    pub(crate) fn arm(&self, pid: u32, death: Death, without_a_word: bool) {
         let mut state = self.state.lock().expect("no panic");
-        state.armed = Some((pid, place));
+        state.armed = Some((pid, death));
         state.packets.clear();
         (state.frozen, state.before) = (false, None);
         state.died_after = None;
@@ -133,7 +158,7 @@ enum Fate {
 
 impl State {
     fn judge(&mut self, packet: &[u8]) -> Fate {
-        let Some((pid, place)) = self.armed else { return Fate::Through };
+        let Some((pid, death)) = self.armed else { return Fate::Through };
         let Some((&COM_QUERY, text)) = packet.split_first() else { return Fate::Through };
         let text = String::from_utf8_lossy(text).into_owned();
         if BACKGROUND.iter().any(|words| text.contains(words)) || self.died_after.is_some() {
@@ -143,16 +168,16 @@ impl State {
         self.frozen |= text.contains("read_only=1");
         let statements: Vec<String> = text.split("; ").map(str::to_owned).collect();
         let counts = !self.packets.contains(&kind);
-        let here = counts && self.packets.len() == place.packet;
+        let first = counts.then_some(self.packets.len());
         if counts {
             self.packets.push(kind);
         }
-        if !here || place.statements > statements.len() {
+        let Some(carried_out) = death.in_packet(&statements, first) else {
             self.before = Some(text);
             return Fate::Through;
-        }
+        };
         self.dead = true;
-        let through = statements[..place.statements].to_vec();
+        let through = statements[..carried_out].to_vec();
         let after = through.last().or(self.before.as_ref()).cloned();
         self.died_after = Some(after.unwrap_or_else(|| "nothing".to_owned()));
         Fate::Last(pid, through)

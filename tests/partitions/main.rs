@@ -268,6 +268,7 @@ impl Rig {
             moved,
             "{name}: a term is written for a failover, and for nothing else"
         );
+        self.watch.look_again().await;
         let late = if moved { self.late_on_the_old(roles, start).await } else { 0 };
         if matches!(outcome, Outcome::Strands | Outcome::BothSides) {
             assert!(released > 0, "{name}: nothing was in quarantine");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mysql_async::Conn;
 use mysql_async::prelude::*;
 use tandem::sandbox::Sandbox;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::patience::eventually;
@@ -25,6 +26,8 @@ pub(crate) struct Look {
 /// The looks at which something had changed. Dropping it ends the looking.
 pub(crate) struct Watch {
     changes: Arc<Mutex<Vec<Look>>>,
+    /// When the last look began that has come to its end.
+    began: watch::Receiver<Instant>,
     task: JoinHandle<()>,
 }
 
@@ -43,8 +46,15 @@ impl Watch {
             .await;
         }
         let changes = Arc::new(Mutex::new(Vec::new()));
-        let task = tokio::spawn(look(connections, changes.clone()));
-        Self { changes, task }
+        let (seen, began) = watch::channel(Instant::now());
+        let task = tokio::spawn(look(connections, changes.clone(), seen));
+        Self { changes, began, task }
+    }
+
+    /// Until somebody has looked who began later than this call: on a busy machine a look may last.
+    pub(crate) async fn look_again(&self) {
+        let now = Instant::now();
+        self.began.clone().wait_for(|began| *began > now).await.expect("it looks all the time");
     }
 
     /// What changed since then, and what was so before.
@@ -82,8 +92,13 @@ impl Drop for Watch {
     }
 }
 
-async fn look([mut m1, mut m2]: [Conn; 2], changes: Arc<Mutex<Vec<Look>>>) {
+async fn look(
+    [mut m1, mut m2]: [Conn; 2],
+    changes: Arc<Mutex<Vec<Look>>>,
+    seen: watch::Sender<Instant>,
+) {
     loop {
+        let began = Instant::now();
         let before = ask(&mut m1).await;
         let (second, second_term) = ask(&mut m2).await;
         let at = Instant::now();
@@ -91,6 +106,7 @@ async fn look([mut m1, mut m2]: [Conn; 2], changes: Arc<Mutex<Vec<Look>>>) {
         // Open on both sides of the moment at which m2 was: open at that moment.
         let look = Look { at, open: [before.0 && first, second], term: [first_term, second_term] };
         note(&changes, look);
+        seen.send_replace(began);
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
