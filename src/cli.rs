@@ -4,7 +4,10 @@
 //! not listed either: clap's refusal of an unknown word is clearer than one that is known and does
 //! nothing.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -112,6 +115,9 @@ pub struct DrillOptions {
     /// Have every commit on disk before it is acknowledged
     #[arg(long)]
     pub durable: bool,
+    /// `[failover] pace` of the proxy: "off" or a duration; each drill is done with each of several (off,100ms)
+    #[arg(long, value_name = "PACE", value_delimiter = ',')]
+    pub pace: Vec<Pace>,
     /// The server to start: a program, or a directory with one [default: TANDEM_SERVER, or the installed one]
     #[arg(long, value_name = "PATH")]
     pub server: Option<PathBuf>,
@@ -120,7 +126,7 @@ pub struct DrillOptions {
     pub json: bool,
     /// Switch over a pair that is in use, by its running proxy; says what it would do
     #[arg(long, requires = "switchover", conflicts_with_all =
-        ["crash", "freeze", "stop", "both_down", "asynchronous", "durable", "server"])]
+        ["crash", "freeze", "stop", "both_down", "asynchronous", "durable", "pace", "server"])]
     pub real_pair: bool,
     /// With --real-pair: do it
     #[arg(long, requires = "real_pair")]
@@ -131,6 +137,34 @@ pub struct DrillOptions {
     /// With --real-pair: the proxy's configuration file, for its console [default: proxy.toml]
     #[arg(short = 'c', long = "config", value_name = "FILE", requires = "real_pair")]
     pub config: Option<PathBuf>,
+}
+
+/// What `[failover] pace` may be: `None` for "off".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace(pub Option<Duration>);
+
+impl FromStr for Pace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        match humantime::parse_duration(text) {
+            Ok(Duration::ZERO) => Err("must be above zero, or \"off\"".to_owned()),
+            Ok(pace) => Ok(Self(Some(pace))),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("off"),
+            Some(pace) => humantime::format_duration(pace).fmt(f),
+        }
+    }
 }
 
 // Lines are broken here: clap wraps long texts only with another dependency.
@@ -341,6 +375,15 @@ mod tests {
                 }),
             ),
             (
+                "tandem drill --crash 6 --async --pace off,100ms",
+                Command::Drill(DrillOptions {
+                    drills: Drills { crash: Some(6), ..none },
+                    asynchronous: true,
+                    pace: vec![Pace(None), Pace(Some(Duration::from_millis(100)))],
+                    ..drill()
+                }),
+            ),
+            (
                 "tandem drill --switchover 9 --real-pair --really -c p.toml",
                 Command::Drill(DrillOptions {
                     drills: Drills { switchover: Some(9), ..none },
@@ -374,6 +417,9 @@ mod tests {
             "tandem drill --real-pair",
             "tandem drill --crash 1 --real-pair --really",
             "tandem drill --switchover 1 --stop 1 --real-pair --really",
+            "tandem drill --switchover 1 --pace 100ms --real-pair",
+            "tandem drill --crash 1 --pace 0s",
+            "tandem drill --crash 1 --pace slow",
             "tandem drill --switchover 1 --really",
             "tandem drill --switchover 1 -c p.toml",
             "tandem switchover",

@@ -49,19 +49,20 @@ fn run(mut command: Command) -> Ended {
 /// Runs until it says this, then interrupts it; all that it said.
 fn interrupt_at(words: &str, mut command: Command) -> Ended {
     let mut child: Child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut output = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut errors = String::new();
     let mut reached = false;
     while let Some(Ok(line)) = lines.next() {
-        output.push_str(&format!("{line}\n"));
+        errors.push_str(&format!("{line}\n"));
         if !reached && line.contains(words) {
             reached = true;
             kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         }
     }
     let status = child.wait().unwrap().code().unwrap();
-    let mut errors = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    // Less than a pipe holds.
+    let mut output = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
     assert!(reached, "`{words}` was never said:\n{output}\n{errors}");
     Ended { status, output, errors }
 }
@@ -78,7 +79,11 @@ fn switchovers_cost_nobody_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let Ended { status, output, errors } =
         run(drill(directory.path(), &["--switchover", "2", "--rate", "100"]));
-    assert_eq!((status, errors.as_str()), (0, ""), "{output}");
+    assert_eq!(status, 0, "{output}\n{errors}");
+    let runs: Vec<&str> = errors.lines().collect();
+    assert!(runs[0].starts_with("run 1 of 2: m1 → m2: held for "), "{errors}");
+    assert!(runs[1].starts_with("run 2 of 2: m2 → m1: held for "), "{errors}");
+    assert_eq!(runs.len(), 2, "{errors}");
     for nothing in ["failed", "unknown", "lost", "duplicated"] {
         assert_eq!(figures(&output, nothing), [0.0; 6], "{nothing}:\n{output}");
     }
@@ -89,19 +94,18 @@ fn switchovers_cost_nobody_an_error() {
         assert_eq!(figures.len(), 5, "{output}");
         assert!(figures.is_sorted(), "{output}");
     }
-    for said in ["   1/2: m1 → m2: ", "   2/2: m2 → m1: ", "\nNothing is wrong.\n"] {
-        assert!(output.contains(said), "`{said}` was never said:\n{output}");
-    }
-    assert!(!output.contains('\u{1b}'), "no escape sequences in a pipe");
+    assert!(output.ends_with("\nNothing is wrong.\n\n"), "{output}");
+    assert!(!format!("{output}{errors}").contains('\u{1b}'), "no escape sequences in a pipe");
     assert!(output.lines().all(|line| line.chars().count() <= 80), "{output}");
 }
 
 #[test]
 fn a_crash_is_accounted_for_in_json() {
     let directory = tempfile::tempdir().unwrap();
-    let Ended { status, output, errors } =
-        run(drill(directory.path(), &["--crash", "1", "--rate", "100", "--json"]));
-    assert_eq!((status, errors.as_str()), (0, ""), "{output}");
+    let crash = ["--crash", "1", "--rate", "100", "--pace", "100ms", "--json"];
+    let Ended { status, output, errors } = run(drill(directory.path(), &crash));
+    assert_eq!((status, errors.lines().count()), (0, 1), "{output}\n{errors}");
+    assert!(errors.starts_with("run 1 of 1: gap "), "{errors}");
     let objects: Vec<Value> =
         output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let [run, sum] = objects.as_slice() else { panic!("{output}") };
@@ -113,18 +117,28 @@ fn a_crash_is_accounted_for_in_json() {
     }
     let gap = |key: &str| run["milliseconds"][key].as_f64().unwrap();
     assert!(gap("gap") > 0.0 && gap("gap") > gap("gap_without_catch_up"), "{output}");
+    let load = |key: &str| run["load"][key].as_f64().unwrap();
+    assert!(load("writes_a_second") > 0.0 && load("wait_milliseconds") >= 0.0, "{output}");
     let sum = &sum["summary"];
+    let setting = sum["setting"].as_array().unwrap();
+    assert!(
+        setting.iter().any(|line| line.as_str().unwrap().ends_with(", pace 100ms")),
+        "{output}"
+    );
     assert_eq!((&sum["sound"], &sum["runs"]), (&true.into(), &1.into()), "{output}");
     assert_eq!(sum["milliseconds"]["gap"]["median"], run["milliseconds"]["gap"], "{output}");
 }
 
 #[test]
-fn ctrl_c_leaves_nothing() {
+fn ctrl_c_shows_what_there_is_and_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let ended =
-        interrupt_at("1/100", drill(directory.path(), &["--switchover", "100", "--rate", "50"]));
-    assert_eq!((ended.status, ended.errors.as_str()), (130, ""), "{}", ended.output);
-    assert!(ended.output.ends_with("nothing is left behind\n"), "{}", ended.output);
+    let command = drill(directory.path(), &["--switchover", "100", "--rate", "50"]);
+    let Ended { status, output, errors } = interrupt_at("run 2 of 100", command);
+    assert_eq!(status, 130, "{output}\n{errors}");
+    assert!(output.ends_with("nothing is left behind\n"), "{output}");
+    assert!(output.contains("\nInterrupted after "), "{output}");
+    assert!(!output.contains("Nothing is wrong"), "nobody has looked: {output}");
+    assert!(figures(&output, "held: drained to published").iter().all(|ms| *ms > 0.0), "{output}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
@@ -199,18 +213,19 @@ async fn a_pair_in_use_is_switched_over_when_told_so_twice_and_left_as_it_was() 
     pair.execute(&["SET SESSION sql_log_bin = 0", "DROP DATABASE tandem_drill"]).await;
 
     let Ended { status, output, errors } = pair.really().await;
-    assert_eq!((status, errors.as_str()), (0, ""), "{output}");
+    assert_eq!(status, 0, "{output}\n{errors}");
     for nothing in ["failed", "unknown", "lost", "duplicated"] {
         assert_eq!(figures(&output, nothing), [0.0; 6], "{nothing}:\n{output}");
     }
-    assert!(output.contains("   3/3: m1 → m2: "), "{output}");
+    assert!(errors.contains("run 3 of 3: m1 → m2: "), "{errors}");
     // An odd number of them.
     assert_eq!((pair.active().await.as_str(), pair.has_schema().await), ("m1", false));
 
     let command = pair.command(&["--really"], Some(&dsn));
     let ended =
-        tokio::task::spawn_blocking(|| interrupt_at("1/3: m1 → m2", command)).await.unwrap();
-    assert_eq!((ended.status, ended.errors.as_str()), (130, ""), "{}", ended.output);
+        tokio::task::spawn_blocking(|| interrupt_at("run 1 of 3: m1 → m2", command)).await.unwrap();
+    assert_eq!(ended.status, 130, "{}\n{}", ended.output, ended.errors);
+    assert!(ended.output.contains("\nInterrupted after "), "{}", ended.output);
     assert!(ended.output.contains("m1 is active, and tandem_drill is dropped"), "{}", ended.output);
     assert_eq!((pair.active().await.as_str(), pair.has_schema().await), ("m1", false));
 }

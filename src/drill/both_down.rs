@@ -8,7 +8,7 @@ use mysql_async::prelude::Queryable as _;
 use super::output::Output;
 use super::report::{Measure, Report, Run};
 use super::stage::{Kind, Stage};
-use super::{DrillError, ms};
+use super::{DrillError, conclude, ms};
 
 /// How long clients wait before they are told.
 const HOLD: Duration = Duration::from_secs(3);
@@ -18,14 +18,18 @@ const STARTED: Measure = Measure { key: "started", name: "until the first one an
 const SERVED: Measure = Measure { key: "served", name: "from then to the client's next write" };
 
 /// Once.
-pub(super) async fn drill(kind: &Kind, out: &mut Output) -> Result<bool, DrillError> {
+pub(super) async fn drill(
+    kind: &Kind,
+    found: &mut Option<Report>,
+    out: &mut Output,
+) -> Result<bool, DrillError> {
     let mut stage = Stage::set(kind, out, |config| config.failover.hold = HOLD).await?;
     let setting = vec![
         format!("both masters killed, hold {}", humantime::format_duration(HOLD)),
         stage.text(kind),
     ];
-    let mut report = Report::new("both-down", &[TOLD, STARTED, SERVED], setting);
-    out.begin(&report)?;
+    let report = found.insert(Report::new("both-down", &[TOLD, STARTED, SERVED], setting));
+    out.begin(report)?;
     out.doing("both are killed; a client waits…")?;
     let mut client = Conn::new(stage.proxy.opts.clone()).await?;
     for index in [1, 0] {
@@ -53,10 +57,9 @@ pub(super) async fn drill(kind: &Kind, out: &mut Output) -> Result<bool, DrillEr
         Ok(()) => run.time(SERVED, ms(started.elapsed() - up)),
         Err(error) => report.faults.push(format!("its next write came to nothing: {error}")),
     }
-    out.figures(&report, &run)?;
+    out.figures(report, &run)?;
     report.add_times(&run);
-    out.end(&report)?;
-    Ok(report.is_sound())
+    conclude(found, out)
 }
 
 /// utime + stime of this process: proc(5), fields 14 and 15 of `stat`, in ticks of 10 ms.

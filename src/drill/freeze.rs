@@ -9,7 +9,7 @@ use super::output::Output;
 use super::report::{Measure, Report, Run};
 use super::stage::{Kind, Moment, Stage};
 use super::transfers::Transferred;
-use super::{DrillError, ms, within};
+use super::{DrillError, conclude, ms, within};
 use crate::checker::{Gap, Kill};
 
 /// How long clients write before it.
@@ -22,11 +22,16 @@ const GAP: Measure = Measure { key: "gap", name: "gap: SIGSTOP to first acknowle
 const FENCED: Measure = Measure { key: "fenced", name: "SIGCONT to read_only" };
 
 /// With the default settings, then with short ones.
-pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bool, DrillError> {
+pub(super) async fn drill(
+    kind: &Kind,
+    runs: u32,
+    found: &mut Option<Report>,
+    out: &mut Output,
+) -> Result<bool, DrillError> {
     let (second, half, short) =
         (Duration::from_secs(1), Duration::from_millis(500), Duration::from_millis(200));
-    let defaults = freeze(kind, runs, (second, half), "default settings", out).await?;
-    let short = freeze(kind, runs, (short, short), "short settings", out).await?;
+    let defaults = freeze(kind, runs, (second, half), "default settings", found, out).await?;
+    let short = freeze(kind, runs, (short, short), "short settings", found, out).await?;
     Ok(defaults && short)
 }
 
@@ -35,6 +40,7 @@ async fn freeze(
     runs: u32,
     (interval, timeout): (Duration, Duration),
     name: &str,
+    found: &mut Option<Report>,
     out: &mut Output,
 ) -> Result<bool, DrillError> {
     let kind = kind.with_slow_transfers();
@@ -51,22 +57,29 @@ async fn freeze(
         stage.text(&kind),
         kind.load.text(),
     ];
-    let mut report = Report::new("freeze", &[GAP, FENCED], setting);
-    out.begin(&report)?;
+    let report = found.insert(Report::new("freeze", &[GAP, FENCED], setting));
+    out.begin(report)?;
     let mut transferred = Transferred::default();
     for number in 1..=runs {
-        let (run, done) = once(&mut stage, &kind, &mut report).await?;
+        let (run, done) = once(&mut stage, &kind, report).await?;
         transferred.add(&done);
-        out.run(&format!(
-            "{number:>4}/{runs}: gap {:.0} ms; fenced {:.1} ms after SIGCONT; held {}, unknown {}, lost {}",
-            run.value(GAP), run.value(FENCED), run.counts.held, run.counts.unknown, run.counts.lost
-        ))?;
-        out.figures(&report, &run)?;
         report.add(&run);
+        out.run(
+            number,
+            runs,
+            &format!(
+                "gap {:.0} ms, fenced {:.1} ms after, held {}, unknown {}, lost {}",
+                run.value(GAP),
+                run.value(FENCED),
+                run.counts.held,
+                run.counts.unknown,
+                run.counts.lost
+            ),
+        )?;
+        out.figures(report, &run)?;
     }
     report.remark_on(&transferred);
-    out.end(&report)?;
-    Ok(report.is_sound())
+    conclude(found, out)
 }
 
 async fn once(

@@ -110,6 +110,12 @@ impl Traffic {
         Ok(Self { book, tables, writers, transfers })
     }
 
+    /// So far: rows that were acknowledged, and transactions that were begun.
+    pub(super) fn written(&self) -> (u64, u64) {
+        let rows = self.book.counts().borrow().iter().sum();
+        (rows, self.transfers.begun())
+    }
+
     /// Lets everybody finish the statement, or the transfer, that he is at.
     pub(super) async fn stop(self) -> Told {
         let ((), transferred) = tokio::join!(self.writers.stop(), self.transfers.stop());

@@ -38,6 +38,7 @@ use crate::logging::{self, LoggingError};
 use crate::sandbox::{BinariesError, SandboxError};
 use crate::signals::{INTERRUPTED, Signals};
 use output::Output;
+use report::Report;
 use stage::Kind;
 
 /// There is no verdict: the drill was not run, or not to its end.
@@ -127,13 +128,15 @@ async fn until_signal(options: &DrillOptions) -> Result<ExitCode, DrillError> {
     if options.real_pair {
         return real_pair::run(options, &mut out, &mut signals).await;
     }
+    let mut found = None;
     let ended = tokio::select! {
-        ended = on_the_sandbox(options, &mut out) => Some(ended),
+        ended = on_the_sandbox(options, &mut found, &mut out) => Some(ended),
         () = signals.next() => None,
     };
     match ended {
         Some(sound) => Ok(status(sound?)),
         None => {
+            show_interrupted(found, &mut out)?;
             // Dropped with what was under way: proxy, servers and their directory.
             out.say("interrupted; the servers are stopped, nothing is left behind")?;
             Ok(ExitCode::from(INTERRUPTED))
@@ -145,26 +148,49 @@ fn status(sound: bool) -> ExitCode {
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// All that was asked for, each on a pair of its own. Whether everything is as it must be.
-async fn on_the_sandbox(options: &DrillOptions, out: &mut Output) -> Result<bool, DrillError> {
-    let kind = Kind::of(options)?;
+/// All that was asked for, each on a pair of its own. Whether everything is as it must be. What was found
+/// by a drill that has not ended is in `found`, and outlives it.
+async fn on_the_sandbox(
+    options: &DrillOptions,
+    found: &mut Option<Report>,
+    out: &mut Output,
+) -> Result<bool, DrillError> {
     let mut sound = true;
-    if let Some(runs) = options.drills.switchover {
-        sound &= switchover::drill(&kind, runs, out).await?;
-    }
-    if let Some(runs) = options.drills.crash {
-        sound &= kill::drill(&kind, runs, out).await?;
-    }
-    if let Some(runs) = options.drills.freeze {
-        sound &= freeze::drill(&kind, runs, out).await?;
-    }
-    if let Some(runs) = options.drills.stop {
-        sound &= stop::drill(&kind, runs, out).await?;
-    }
-    if options.drills.both_down {
-        sound &= both_down::drill(&kind, out).await?;
+    for kind in &Kind::all_of(options)? {
+        if let Some(runs) = options.drills.switchover {
+            sound &= switchover::drill(kind, runs, found, out).await?;
+        }
+        if let Some(runs) = options.drills.crash {
+            sound &= kill::drill(kind, runs, found, out).await?;
+        }
+        if let Some(runs) = options.drills.freeze {
+            sound &= freeze::drill(kind, runs, found, out).await?;
+        }
+        if let Some(runs) = options.drills.stop {
+            sound &= stop::drill(kind, runs, found, out).await?;
+        }
+        if options.drills.both_down {
+            sound &= both_down::drill(kind, found, out).await?;
+        }
     }
     Ok(sound)
+}
+
+/// A drill has come to its end. Whether everything is as it must be.
+fn conclude(found: &mut Option<Report>, out: &mut Output) -> Result<bool, DrillError> {
+    let Some(report) = found.take() else { return Ok(true) };
+    out.end(&report)?;
+    Ok(report.is_sound())
+}
+
+/// A drill was broken off: what it came to until then.
+fn show_interrupted(found: Option<Report>, out: &mut Output) -> Result<(), DrillError> {
+    if let Some(mut report) = found
+        && report.interrupt()
+    {
+        out.end(&report)?;
+    }
+    Ok(())
 }
 
 /// Waits for something that must happen.

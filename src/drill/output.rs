@@ -3,52 +3,41 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use crossterm::terminal;
+
 use super::report::{Report, Run};
 
-/// Columns of the line that is written over: one less than any terminal has.
-const COLUMNS: usize = 79;
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS: u16 = 80;
 
-/// Writes to the standard output.
+/// Figures go to the standard output. What is going on goes to the standard error, so that it can be
+/// watched whatever becomes of the figures.
 #[derive(Debug)]
 pub(super) struct Output {
-    manner: Manner,
+    /// JSON, a line for each object.
+    objects: bool,
+    /// The standard error is a terminal: a line is written over.
+    live: bool,
     /// There is a line that is to be written over.
     pending: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
-    /// JSON, a line for each object.
-    Objects,
-    Lines,
-    /// A terminal.
-    Live,
-}
-
 impl Output {
-    /// What suits the standard output. Log lines on the same terminal would spoil one that is written over.
+    /// What suits. Log lines on the same terminal would spoil one that is written over.
     pub(super) fn choose(json: bool, logs: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|kind| kind == "dumb");
-        let logs_in_the_way = logs && io::stderr().is_terminal();
-        let manner = match io::stdout().is_terminal() && !dumb && !logs_in_the_way {
-            _ if json => Manner::Objects,
-            true => Manner::Live,
-            false => Manner::Lines,
-        };
-        Self { manner, pending: false }
+        let live = io::stderr().is_terminal() && !dumb && !logs;
+        Self { objects: json, live, pending: false }
     }
 
     /// What takes a while now: on terminals only.
     pub(super) fn doing(&mut self, what: &str) -> io::Result<()> {
-        if self.manner == Manner::Live { self.over(what) } else { Ok(()) }
+        if self.live { self.over(what) } else { Ok(()) }
     }
 
     /// For people; machines do not hear it.
     pub(super) fn say(&mut self, what: &str) -> io::Result<()> {
-        if self.manner == Manner::Objects {
-            return Ok(());
-        }
-        self.line(what)
+        if self.objects { Ok(()) } else { self.line(what) }
     }
 
     /// A drill begins.
@@ -60,17 +49,14 @@ impl Output {
     }
 
     /// A run has ended: how it was, for people who watch.
-    pub(super) fn run(&mut self, line: &str) -> io::Result<()> {
-        match self.manner {
-            Manner::Objects => Ok(()),
-            Manner::Lines => self.line(line),
-            Manner::Live => self.over(line),
-        }
+    pub(super) fn run(&mut self, number: u32, of: u32, how: &str) -> io::Result<()> {
+        let line = format!("run {number} of {of}: {how}");
+        if self.live { self.over(&line) } else { writeln!(io::stderr(), "{line}") }
     }
 
     /// The figures of a run are complete.
     pub(super) fn figures(&mut self, report: &Report, run: &Run) -> io::Result<()> {
-        if self.manner == Manner::Objects {
+        if self.objects {
             self.line(&report.run_json(run).to_string())?;
         }
         Ok(())
@@ -78,35 +64,37 @@ impl Output {
 
     /// A drill has ended.
     pub(super) fn end(&mut self, report: &Report) -> io::Result<()> {
-        match self.manner {
-            Manner::Objects => self.line(&report.json().to_string()),
-            Manner::Lines | Manner::Live => self.line(&format!("\n{}", report.text())),
+        if self.objects {
+            self.line(&report.json().to_string())
+        } else {
+            self.line(&format!("\n{}", report.text()))
         }
     }
 
     fn line(&mut self, text: &str) -> io::Result<()> {
+        self.wipe()?;
         let mut out = io::stdout().lock();
-        if std::mem::take(&mut self.pending) {
-            out.write_all(b"\r\x1b[K")?;
-        }
         writeln!(out, "{text}")?;
         out.flush()
     }
 
     fn over(&mut self, text: &str) -> io::Result<()> {
-        let text: String = text.chars().take(COLUMNS).collect();
-        let mut out = io::stdout().lock();
-        write!(out, "\r\x1b[K{text}")?;
+        // What fills the last column would begin a new line.
+        let columns = terminal::size().map_or(COLUMNS, |(columns, _)| columns.max(2)) - 1;
+        let text: String = text.chars().take(columns.into()).collect();
         self.pending = true;
-        out.flush()
+        write!(io::stderr(), "\r\x1b[K{text}")
+    }
+
+    /// Both may be the same terminal.
+    fn wipe(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.pending) { write!(io::stderr(), "\r\x1b[K") } else { Ok(()) }
     }
 }
 
 impl Drop for Output {
     /// What comes next begins a line of its own.
     fn drop(&mut self) {
-        if self.pending {
-            let _ = io::stdout().write_all(b"\r\x1b[K");
-        }
+        let _ = self.wipe();
     }
 }

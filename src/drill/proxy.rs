@@ -35,6 +35,8 @@ pub(super) struct Counters {
     pub(super) held: u64,
     /// Statements that were sent to another master again.
     pub(super) retried: u64,
+    /// For how many seconds writes waited for a standby that is behind, all together.
+    pub(super) paced_seconds: f64,
 }
 
 /// How long the machine was in each phase, in milliseconds.
@@ -108,13 +110,15 @@ impl Proxy {
 
     pub(super) async fn counters(&mut self) -> Result<Counters, AskError> {
         let rows = self.console.ask("SHOW STATS").await?;
-        let value = |name: &str| {
+        let text = |name: &str| {
             let row = rows.iter().find(|row| row.text("Name") == name);
-            row.and_then(|row| row.text("Value").parse().ok()).unwrap_or_default()
+            row.map_or("", |row| row.text("Value"))
         };
+        let count = |name: &str| text(name).parse().unwrap_or_default();
         Ok(Counters {
-            held: value("tandem_session_held_total"),
-            retried: value("tandem_session_retried_total"),
+            held: count("tandem_session_held_total"),
+            retried: count("tandem_session_retried_total"),
+            paced_seconds: text("tandem_session_paced_seconds_total").parse().unwrap_or_default(),
         })
     }
 

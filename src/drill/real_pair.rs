@@ -16,7 +16,7 @@ use super::output::Output;
 use super::proxy::Proxy;
 use super::report::Report;
 use super::switchover::{MEASURES, judge, to_and_fro};
-use super::{DrillError, PATIENCE, status};
+use super::{DrillError, PATIENCE, conclude, show_interrupted, status};
 use crate::cli::DrillOptions;
 use crate::config;
 use crate::console::AskError;
@@ -69,8 +69,9 @@ pub(super) async fn run(
         )));
     }
     let mut pair = RealPair::open(proxy).await?;
+    let mut found = None;
     let ended = tokio::select! {
-        ended = pair.drill(runs, &load, out) => Some(ended),
+        ended = pair.drill(runs, &load, &mut found, out) => Some(ended),
         () = signals.next() => None,
     };
     out.doing("clearing away…")?;
@@ -79,20 +80,17 @@ pub(super) async fn run(
         () = signals.next() => Err(pair.left("interrupted again")),
     };
     let Some(ended) = ended else {
+        show_interrupted(found, out)?;
         cleared?;
         out.say(&format!("interrupted; {} is active, and {SCHEMA} is dropped", pair.home))?;
         return Ok(ExitCode::from(INTERRUPTED));
     };
     // Both may have failed; what is left behind must be known in any case.
-    let report = match (ended, cleared) {
+    match (ended, cleared) {
         (Err(error), Err(left)) => return Err(DrillError::NotCleared(format!("{error}; {left}"))),
-        (ended, cleared) => {
-            let report = ended?;
-            cleared.map(|()| report)
-        }
-    }?;
-    out.end(&report)?;
-    Ok(status(report.is_sound()))
+        (ended, cleared) => ended.and(cleared)?,
+    }
+    Ok(status(conclude(&mut found, out)?))
 }
 
 /// What is about to be done, as the end of a sentence.
@@ -152,8 +150,9 @@ impl RealPair {
         &mut self,
         runs: u32,
         load: &LoadKind,
+        found: &mut Option<Report>,
         out: &mut Output,
-    ) -> Result<Report, DrillError> {
+    ) -> Result<(), DrillError> {
         let masters = self.proxy.masters().await?;
         let masters: Vec<String> =
             masters.iter().map(|master| format!("{} ({})", master.name, master.version)).collect();
@@ -162,10 +161,10 @@ impl RealPair {
             masters.join(", "),
             load.text(),
         ];
-        let mut report = Report::new("switchover", MEASURES, setting);
-        out.begin(&report)?;
+        let report = found.insert(Report::new("switchover", MEASURES, setting));
+        out.begin(report)?;
         let traffic = Traffic::start(&self.proxy.opts, load, 1).await?;
-        let windows = to_and_fro(&mut self.proxy, &traffic, runs, &mut report, out).await?;
+        let windows = to_and_fro(&mut self.proxy, &traffic, runs, report, out).await?;
         let told = traffic.stop().await;
         out.doing("comparing the tables…")?;
         // Through the proxy: the last master in turn, which has the rows of all before it; then, back
@@ -179,9 +178,9 @@ impl RealPair {
             self.go_home().await?;
             contents.push(read(self).await?);
         }
-        judge(&told, windows, contents, &mut report, out)?;
+        judge(&told, windows, contents, report, out)?;
         report.remarks.push(format!("held and retried are of all clients of the proxy; {} is active again, {SCHEMA} is dropped", self.home));
-        Ok(report)
+        Ok(())
     }
 
     /// Makes the schema disappear, and the master active that was. What a signal interrupted may still go

@@ -101,6 +101,8 @@ impl Counts {
 pub(super) struct Run {
     /// Milliseconds, by [`Measure::key`]; several where several clients were measured.
     pub(super) times: Vec<(&'static str, Vec<f64>)>,
+    /// What the load was before, by [`Measure::key`], in units that their names say.
+    pub(super) loads: Vec<(&'static str, f64)>,
     pub(super) counts: Counts,
     /// From which master to which, where that is the point.
     pub(super) masters: Option<(String, String)>,
@@ -109,6 +111,10 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn time(&mut self, measure: Measure, value: f64) {
         self.times.push((measure.key, vec![value]));
+    }
+
+    pub(super) fn load(&mut self, measure: Measure, value: f64) {
+        self.loads.push((measure.key, value));
     }
 
     /// The one value of this; NaN if there is none.
@@ -132,6 +138,10 @@ impl Run {
             run.insert("to".to_owned(), json!(to));
         }
         run.insert("milliseconds".to_owned(), times.collect::<Map<_, _>>().into());
+        if !self.loads.is_empty() {
+            let loads = self.loads.iter().map(|(key, value)| ((*key).to_owned(), number(*value)));
+            run.insert("load".to_owned(), loads.collect::<Map<_, _>>().into());
+        }
         let counts: Map<_, _> =
             counts.map(|(name, count)| ((*name).to_owned(), number(count))).collect();
         run.insert("counts".to_owned(), counts.into());
@@ -148,8 +158,15 @@ pub(super) struct Report {
     pub(super) setting: Vec<String>,
     measures: &'static [Measure],
     times: HashMap<&'static str, Spread>,
+    /// Of the load before what is done: not in milliseconds.
+    load_measures: &'static [Measure],
+    loads: HashMap<&'static str, Spread>,
     counts: [Spread; Counts::NAMES.len()],
+    /// Those whose times are known.
+    timed: u32,
+    /// Those whose account is closed as well.
     pub(super) runs: u32,
+    interrupted: bool,
     /// What is worth knowing.
     pub(super) remarks: Vec<String>,
     /// What no slow machine excuses.
@@ -167,23 +184,41 @@ impl Report {
             setting,
             measures,
             times: HashMap::new(),
+            load_measures: &[],
+            loads: HashMap::new(),
             counts: Default::default(),
+            timed: 0,
             runs: 0,
+            interrupted: false,
             remarks: Vec::new(),
             faults: Vec::new(),
         }
     }
 
+    /// What else is measured, of the load before.
+    pub(super) fn with_load(self, load_measures: &'static [Measure]) -> Self {
+        Self { load_measures, ..self }
+    }
+
     pub(super) fn add(&mut self, run: &Run) {
-        self.runs += 1;
         self.add_times(run);
+        self.add_counts(run);
+    }
+
+    /// Of a run whose account has been closed since its times were added.
+    pub(super) fn add_counts(&mut self, run: &Run) {
+        self.runs += 1;
         for (spread, count) in self.counts.iter_mut().zip(run.counts.values()) {
             spread.add(count);
         }
     }
 
-    /// Of a run in which nothing is counted.
+    /// Of a run in which nothing is counted, or not yet.
     pub(super) fn add_times(&mut self, run: &Run) {
+        self.timed += 1;
+        for (key, value) in &run.loads {
+            self.loads.entry(key).or_default().add(*value);
+        }
         for (key, values) in &run.times {
             let spread = self.times.entry(key).or_default();
             values.iter().for_each(|value| spread.add(*value));
@@ -211,6 +246,29 @@ impl Report {
         self.faults.is_empty()
     }
 
+    /// It ends here. Whether there is anything to show of it.
+    pub(super) fn interrupt(&mut self) -> bool {
+        self.interrupted = true;
+        self.timed > 0
+    }
+
+    /// What can be said of what was not found wrong.
+    fn conclusion(&self) -> Option<String> {
+        let runs = match self.timed {
+            1 => "1 run".to_owned(),
+            many => format!("{many} runs"),
+        };
+        match (self.interrupted, self.is_sound()) {
+            (false, true) => Some("Nothing is wrong.".to_owned()),
+            (false, false) => None,
+            (true, false) => Some(format!("Interrupted after {runs}.")),
+            (true, true) if self.runs < self.timed => Some(format!(
+                "Interrupted after {runs}, before anything was compared with the tables."
+            )),
+            (true, true) => Some(format!("Interrupted after {runs}; nothing is wrong so far.")),
+        }
+    }
+
     /// The tables, in lines of at most 80 columns, and the conclusion.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
@@ -219,6 +277,15 @@ impl Report {
         }
         for measure in self.measures {
             let spread = self.times.get(measure.key).cloned().unwrap_or_default();
+            row(&mut text, measure.name, NAME_OF_TIME, &spread, 1);
+            text.push('\n');
+        }
+        if !self.load_measures.is_empty() {
+            text.push('\n');
+            head(&mut text, "in the second before", NAME_OF_TIME, false);
+        }
+        for measure in self.load_measures {
+            let spread = self.loads.get(measure.key).cloned().unwrap_or_default();
             row(&mut text, measure.name, NAME_OF_TIME, &spread, 1);
             text.push('\n');
         }
@@ -237,8 +304,8 @@ impl Report {
         for fault in &self.faults {
             let _ = writeln!(text, "WRONG: {fault}");
         }
-        if self.is_sound() {
-            let _ = writeln!(text, "Nothing is wrong.");
+        if let Some(conclusion) = self.conclusion() {
+            let _ = writeln!(text, "{conclusion}");
         }
         text
     }
@@ -253,11 +320,11 @@ impl Report {
 
     /// The sum of it, for machines.
     pub(super) fn json(&self) -> Value {
-        let times: Map<String, Value> = self
-            .times
-            .iter()
-            .map(|(key, spread)| ((*key).to_owned(), shares(spread).into()))
-            .collect();
+        let all = |spreads: &HashMap<&str, Spread>| -> Map<String, Value> {
+            spreads.iter().map(|(key, spread)| ((*key).to_owned(), shares(spread).into())).collect()
+        };
+        // Nobody knows that nothing is wrong in what was not done.
+        let sound = (!self.interrupted || !self.is_sound()).then(|| self.is_sound());
         let counts: Map<String, Value> = Counts::NAMES
             .iter()
             .zip(&self.counts)
@@ -271,12 +338,14 @@ impl Report {
             "drill": self.drill,
             "summary": {
                 "setting": self.setting,
-                "runs": self.runs,
-                "milliseconds": times,
+                "runs": self.timed,
+                "milliseconds": all(&self.times),
+                "load": all(&self.loads),
                 "counts": counts,
                 "remarks": self.remarks,
                 "faults": self.faults,
-                "sound": self.is_sound(),
+                "interrupted": self.interrupted,
+                "sound": sound,
             },
         })
     }
@@ -358,6 +427,50 @@ mod tests {
         assert!(report.is_sound());
         report.fault(3, "acknowledged rows are missing");
         assert!(report.text().ends_with("\nWRONG: 3 acknowledged rows are missing\n"));
+    }
+
+    #[test]
+    fn what_was_broken_off_is_not_called_sound() {
+        let conclusion = |mut report: Report| {
+            assert!(report.interrupt(), "there is something to show");
+            let words = report.text().lines().last().unwrap().to_owned();
+            (words, report.json()["summary"]["sound"].clone())
+        };
+        let (words, sound) = conclusion(report());
+        assert_eq!(words, "Interrupted after 3 runs; nothing is wrong so far.");
+        assert_eq!(sound, Value::Null);
+        let mut not_compared = report();
+        let mut run = Run::default();
+        run.time(GAP, 7.0);
+        not_compared.add_times(&run);
+        let (words, _) = conclusion(not_compared);
+        assert_eq!(
+            words,
+            "Interrupted after 4 runs, before anything was compared with the tables."
+        );
+        let mut wrong = report();
+        wrong.fault(1, "rows are missing");
+        let (words, sound) = conclusion(wrong);
+        assert_eq!((words.as_str(), sound), ("Interrupted after 3 runs.", json!(false)));
+        assert!(!Report::new("crash", &[], Vec::new()).interrupt());
+    }
+
+    #[test]
+    fn the_load_is_shown_in_its_own_units() {
+        const WRITES: Measure = Measure { key: "writes_a_second", name: "writes" };
+        let mut report = Report::new("crash", &[GAP], Vec::new()).with_load(&[WRITES]);
+        let mut run = Run::default();
+        run.load(WRITES, 11_200.25);
+        report.add(&run);
+        let text = report.text();
+        let mut lines = text.lines().skip_while(|line| !line.starts_with("in the second before"));
+        let figures = lines.nth(1).unwrap().split_whitespace();
+        assert_eq!(
+            figures.collect::<Vec<_>>(),
+            ["writes", "11200.2", "11200.2", "11200.2", "11200.2", "11200.2"]
+        );
+        assert_eq!(report.run_json(&run)["load"]["writes_a_second"], 11_200.25);
+        assert_eq!(report.json()["summary"]["load"]["writes_a_second"]["median"], 11_200.25);
     }
 
     #[test]

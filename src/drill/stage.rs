@@ -13,7 +13,7 @@ use super::transfers::Transfers;
 use super::{DrillError, ms, within};
 use crate::app::App;
 use crate::checker::{Book, Gap, Kill, Verdict};
-use crate::cli::DrillOptions;
+use crate::cli::{DrillOptions, Pace};
 use crate::config::{Admin, Config, ReturningMaster};
 use crate::coordinator::JournalRow;
 use crate::sandbox::{Sandbox, SandboxOptions, ServerBinaries};
@@ -25,11 +25,23 @@ pub(super) struct Kind {
     pub(super) semi_sync: bool,
     durable: bool,
     binaries: Option<ServerBinaries>,
+    /// What the command line says of it; `None` if nothing.
+    pub(super) pace: Option<Pace>,
     pub(super) load: LoadKind,
 }
 
 impl Kind {
-    pub(super) fn of(options: &DrillOptions) -> Result<Self, DrillError> {
+    /// Those that were asked for: one for each pace.
+    pub(super) fn all_of(options: &DrillOptions) -> Result<Vec<Self>, DrillError> {
+        let kind = Self::of(options)?;
+        if options.pace.is_empty() {
+            return Ok(vec![kind]);
+        }
+        let with = |pace: &Pace| Self { pace: Some(*pace), ..kind.clone() };
+        Ok(options.pace.iter().map(with).collect())
+    }
+
+    fn of(options: &DrillOptions) -> Result<Self, DrillError> {
         let binaries = options.server.as_deref().map(ServerBinaries::at).transpose()?;
         let load = LoadKind {
             writers: options.writers,
@@ -37,7 +49,13 @@ impl Kind {
             transfer_pace: None,
             schema: "app",
         };
-        Ok(Self { semi_sync: !options.asynchronous, durable: options.durable, binaries, load })
+        Ok(Self {
+            semi_sync: !options.asynchronous,
+            durable: options.durable,
+            binaries,
+            pace: None,
+            load,
+        })
     }
 
     /// The same with transfers that leave the masters time for the writers.
@@ -84,6 +102,9 @@ pub(super) fn when(rows: &[JournalRow], moment: Moment, to: &str) -> f64 {
 /// loses none, and there is more load than a disk would let through.
 const WRITTEN: [&str; 2] = ["--sync_binlog=0", "--innodb_flush_log_at_trx_commit=2"];
 
+/// Between two looks at what a server does not tell by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// A pair before which a proxy runs, and how often it was hurt.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -112,6 +133,7 @@ impl Stage {
         let mut config = sandbox.proxy_config();
         config.failover.min_interval = Duration::ZERO;
         config.failover.acknowledge_after = 0;
+        config.failover.pace = kind.pace.and_then(|pace| pace.0);
         // Nobody is there to release it, and the ledger counts what it brings.
         config.failover.returning_master = ReturningMaster::Merge;
         set(&mut config);
@@ -141,7 +163,8 @@ impl Stage {
         let version = binaries.version().split("-MariaDB").next().unwrap_or_default();
         let replication = if kind.semi_sync { "semi-synchronous" } else { "asynchronous" };
         let commits = if kind.durable { "commits on disk" } else { "commits written, not synced" };
-        format!("{flavor} {version}, {replication}, {commits}")
+        let pace = kind.pace.map(|pace| format!(", pace {pace}")).unwrap_or_default();
+        format!("{flavor} {version}, {replication}, {commits}{pace}")
     }
 
     /// The index of the active master.
@@ -237,6 +260,32 @@ impl Stage {
         self.await_equal(tables).await
     }
 
+    /// Until commits of this master wait for the other one, if they are to: from then on none is lost. After
+    /// a failover that takes the proxy some probes.
+    pub(super) async fn await_semi_sync(
+        &self,
+        kind: &Kind,
+        index: usize,
+    ) -> Result<(), DrillError> {
+        if !kind.semi_sync {
+            return Ok(());
+        }
+        // The words are master and slave, or source and replica; every server has one pair of them.
+        let works = "SHOW GLOBAL STATUS WHERE Variable_name IN \
+                     ('Rpl_semi_sync_master_status', 'Rpl_semi_sync_source_status') AND Value = 'ON'";
+        let mut root = self.sandbox.server(index).root_connection().await?;
+        within("semi-synchronous replication", async {
+            loop {
+                let found: Option<(String, String)> = root.query_first(works).await?;
+                if found.is_some() {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await
+    }
+
     /// Until both replicate and have the same rows.
     pub(super) async fn await_equal(&self, tables: &Tables) -> Result<(), DrillError> {
         self.sandbox.await_replication().await?;
@@ -258,7 +307,7 @@ impl Stage {
                 if sums[0] == sums[1] {
                     return Ok(());
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
         .await

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::kill::{GAP, until_acknowledged};
 use super::output::Output;
-use super::report::Report;
+use super::report::{Counts, Report};
 use super::stage::{Kind, Moment, Stage};
 use super::transfers::Transferred;
-use super::{DrillError, ms};
+use super::{DrillError, conclude, ms};
 use crate::checker::{Gap, Kill};
 
 /// How long clients write before it.
@@ -17,7 +17,12 @@ const WARM: Duration = Duration::from_secs(1);
 const ENOUGH: u64 = 200;
 
 /// Runs it `runs` times.
-pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bool, DrillError> {
+pub(super) async fn drill(
+    kind: &Kind,
+    runs: u32,
+    found: &mut Option<Report>,
+    out: &mut Output,
+) -> Result<bool, DrillError> {
     let kind = kind.with_slow_transfers();
     let mut stage = Stage::set(&kind, out, |_| {}).await?;
     let setting = vec![
@@ -25,8 +30,8 @@ pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bo
         stage.text(&kind),
         kind.load.text(),
     ];
-    let mut report = Report::new("stop", &[GAP], setting);
-    out.begin(&report)?;
+    let report = found.insert(Report::new("stop", &[GAP], setting));
+    out.begin(report)?;
     let mut transferred = Transferred::default();
     for number in 1..=runs {
         let traffic = stage.traffic(&kind.load).await?;
@@ -42,20 +47,18 @@ pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bo
         ended?;
         written?;
         let told = traffic.stop().await;
-        stage.check_total(1 - old, &told.tables, &mut report).await?;
+        stage.check_total(1 - old, &told.tables, report).await?;
         let kill = Kill { master: old, at: stopped.at };
-        let (mut run, gap) = stage.judge(&told, kill, before, &kind, &mut report).await?;
+        let (mut run, gap) = stage.judge(&told, kill, before, &kind, report).await?;
         let gap = gap.map_or(f64::NAN, |gap| ms(Gap::length(gap)));
         run.time(GAP, gap);
-        out.run(&format!(
-            "{number:>4}/{runs}: gap {gap:.1} ms; held {}, unknown {}, lost {}",
-            run.counts.held, run.counts.unknown, run.counts.lost
-        ))?;
-        out.figures(&report, &run)?;
         report.add(&run);
+        let Counts { held, unknown, lost, .. } = run.counts;
+        let line = format!("gap {gap:.1} ms, held {held}, unknown {unknown}, lost {lost}");
+        out.run(number, runs, &line)?;
+        out.figures(report, &run)?;
         transferred.add(&told.transferred);
     }
     report.remark_on(&transferred);
-    out.end(&report)?;
-    Ok(report.is_sound())
+    conclude(found, out)
 }

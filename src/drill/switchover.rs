@@ -10,7 +10,7 @@ use super::proxy::Proxy;
 use super::report::{Counts, Measure, Report, Run};
 use super::stage::{Kind, Stage};
 use super::transfers::Transfers;
-use super::{DrillError, ms};
+use super::{DrillError, conclude, ms};
 use crate::checker::{Book, Ledger, Row, Token, Verdict};
 use crate::console::AskError;
 
@@ -52,13 +52,18 @@ pub(super) struct Window {
 }
 
 /// Switches a pair of its own over `runs` times.
-pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bool, DrillError> {
+pub(super) async fn drill(
+    kind: &Kind,
+    runs: u32,
+    found: &mut Option<Report>,
+    out: &mut Output,
+) -> Result<bool, DrillError> {
     let mut stage = Stage::set(kind, out, |_| {}).await?;
     let setting = vec![format!("switchover, {runs} times"), stage.text(kind), kind.load.text()];
-    let mut report = Report::new("switchover", MEASURES, setting);
-    out.begin(&report)?;
+    let report = found.insert(Report::new("switchover", MEASURES, setting));
+    out.begin(report)?;
     let traffic = stage.traffic(&kind.load).await?;
-    let windows = to_and_fro(&mut stage.proxy, &traffic, runs, &mut report, out).await?;
+    let windows = to_and_fro(&mut stage.proxy, &traffic, runs, report, out).await?;
     out.doing("comparing the tables of both masters…")?;
     let told = traffic.stop().await;
     stage.await_equal(&told.tables).await?;
@@ -66,9 +71,8 @@ pub(super) async fn drill(kind: &Kind, runs: u32, out: &mut Output) -> Result<bo
     for master in [0, 1] {
         contents.push(stage.contents(master, &told.tables).await?);
     }
-    judge(&told, windows, contents, &mut report, out)?;
-    out.end(&report)?;
-    Ok(report.is_sound())
+    judge(&told, windows, contents, report, out)?;
+    conclude(found, out)
 }
 
 /// Switches over `runs` times, from one master to the next. What is refused is a fault of the report.
@@ -105,7 +109,8 @@ pub(super) async fn to_and_fro(
             }
             Err(error) => return Err(error.into()),
         };
-        out.run(&format!("{number:>4}/{runs}: {line}"))?;
+        report.add_times(&run);
+        out.run(number, runs, &line)?;
         run.masters = Some((from, to));
         windows.push(Window { asked, run });
     }
@@ -179,7 +184,7 @@ pub(super) fn judge(
         let counts = Counts::of(&Verdict::of(&ledger, None, &tables));
         run.counts = Counts { held, retried, ..counts };
         out.figures(report, &run)?;
-        report.add(&run);
+        report.add_counts(&run);
     }
     let seconds = told.ledger.acknowledged.last().map_or(0.0, |entry| entry.at.as_secs_f64());
     let rate = verdict.acknowledged as f64 / seconds.max(f64::MIN_POSITIVE);

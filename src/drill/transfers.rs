@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
@@ -24,6 +26,7 @@ const ROLLED_BACK: u16 = 1213;
 #[derive(Debug)]
 pub(super) struct Transfers {
     stop: watch::Sender<bool>,
+    begun: Arc<AtomicU64>,
     tasks: JoinSet<Transferred>,
 }
 
@@ -70,12 +73,19 @@ impl Transfers {
     /// Sets them to work on `table`; `pace` is the time from one transfer of a client to its next.
     pub(super) fn start(opts: &Opts, table: &str, pace: Option<Duration>) -> Self {
         let stop = watch::Sender::new(false);
+        let begun = Arc::<AtomicU64>::default();
         let mut tasks = JoinSet::new();
         for number in 0..Self::CLIENTS {
-            let client = Client { opts: opts.clone(), table: table.to_owned(), number };
+            let (opts, table, begun) = (opts.clone(), table.to_owned(), begun.clone());
+            let client = Client { opts, table, number, begun };
             tasks.spawn(client.transfer(pace, stop.subscribe()));
         }
-        Self { stop, tasks }
+        Self { stop, begun, tasks }
+    }
+
+    /// How many have been begun so far, by all clients.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Lets each finish its transfer.
@@ -94,6 +104,7 @@ struct Client {
     opts: Opts,
     table: String,
     number: u64,
+    begun: Arc<AtomicU64>,
 }
 
 impl Client {
@@ -103,6 +114,7 @@ impl Client {
         let mut turn = 0;
         while !*stop.borrow() {
             turn += 1;
+            self.begun.fetch_add(1, Ordering::Relaxed);
             match self.once(connection.take(), turn).await {
                 Ok(open) => {
                     connection = Some(open);
