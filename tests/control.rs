@@ -180,7 +180,12 @@ fn around(source: u32) -> Surroundings {
 }
 
 fn promote(server: ServerId, seen: u64) -> Order {
-    Order::Promote { server, seen: Term(seen), reason: "it's a 'test'\\".to_owned() }
+    Order::Promote {
+        server,
+        seen: Term(seen),
+        reason: "it's a 'test'\\".to_owned(),
+        planned_from: None,
+    }
 }
 
 fn catch_up(server: ServerId, timeout: Duration) -> Order {
@@ -452,9 +457,10 @@ async fn locked_tables(rig: &Rig) {
 /// The claim of a switchover is seen by everybody, and ends with the process that holds it.
 async fn claims(rig: &Rig, eyes: &mut Eyes) {
     let (one, other) = (rig.executor("one:1"), rig.executor("other:1"));
-    let (claim, unclaim) = (Order::Claim { server: M1 }, Order::Unclaim { server: M1 });
+    let (claim, unclaim) = (Order::Claim { server: M1, next: M2 }, Order::Unclaim { server: M1 });
     assert_eq!(one.carry_out(&claim, around(2)).await, OrderResult::Done);
     eyes.facts(M1, "the claim", |facts| facts.claimed).await;
+    eyes.facts(M2, "the claim", |facts| facts.claimed).await;
     let second = other.carry_out(&claim, around(2)).await;
     assert!(matches!(second, OrderResult::Failed(OrderFailure::Claimed(_))), "{second:?}");
     assert_eq!(one.carry_out(&unclaim, around(2)).await, OrderResult::Done);
@@ -462,6 +468,7 @@ async fn claims(rig: &Rig, eyes: &mut Eyes) {
     assert_eq!(other.carry_out(&claim, around(2)).await, OrderResult::Done);
     drop(other);
     eyes.facts(M1, "no claim of the dead", |facts| !facts.claimed).await;
+    eyes.facts(M2, "no claim of the dead", |facts| !facts.claimed).await;
 }
 
 /// The chain of an unplanned failover, and how long each part takes.

@@ -332,7 +332,7 @@ impl Stage {
         let name = |server: &ServerId| self.servers.name(*server);
         match order {
             Order::Fence { server } => format!("fence {}", name(server)),
-            Order::Claim { server } => format!("claim {}", name(server)),
+            Order::Claim { server, next } => format!("claim {} and {}", name(server), name(next)),
             Order::Unclaim { server } => format!("let go of the claim on {}", name(server)),
             Order::Freeze { server } => format!("freeze {}", name(server)),
             Order::Reach { server, position, timeout } => {
@@ -359,7 +359,7 @@ impl Stage {
             Order::StartReceiving { server, source } => {
                 format!("{} starts receiving from {}", name(server), name(source))
             }
-            Order::Promote { server, seen, reason } => {
+            Order::Promote { server, seen, reason, .. } => {
                 format!("promote {} above term {seen}: {reason}", name(server))
             }
             Order::Open { server, term } => format!("open {} by term {term}", name(server)),

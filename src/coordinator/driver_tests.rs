@@ -357,7 +357,8 @@ async fn a_probe_request_reaches_the_prober() {
 
 #[tokio::test(start_paused = true)]
 async fn orders_know_their_surroundings() {
-    let promote = Order::Promote { server: M2, seen: Term(4), reason: String::new() };
+    let promote =
+        Order::Promote { server: M2, seen: Term(4), reason: String::new(), planned_from: None };
     let mut bench = start(
         Hands::default(),
         None,

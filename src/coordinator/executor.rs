@@ -10,13 +10,14 @@ use tracing::debug;
 
 use super::backlog::drop_backlog;
 use super::catch_up::catch_up;
+use super::claims::Claims;
 use super::failure::{failure, not_connected};
 use super::fence::fence;
 use super::inspecting::{Returned, inspect};
 use super::promotion::{Decision, open, promote};
 use super::receiving::{Receiver, Sender, Stops, start_receiving, stop_receiving};
 use super::semi_sync::{Switch, release_applier, restore};
-use super::switchover::{claim, freeze, reach};
+use super::switchover::{freeze, reach};
 use super::warm::WarmConnections;
 use crate::failover::{Order, OrderFailure, OrderResult};
 use crate::monitor::Connection;
@@ -74,8 +75,7 @@ pub struct SqlExecutor {
     decided_by: String,
     /// Masters that go on asynchronously, and by which switch.
     asynchronous: Mutex<HashMap<ServerId, Switch>>,
-    /// Connections that hold the claim of a switchover, by the server that is left.
-    claims: Mutex<HashMap<ServerId, Connection>>,
+    claims: Claims,
     /// By server.
     stops: Vec<Stops>,
 }
@@ -107,7 +107,7 @@ impl SqlExecutor {
     #[must_use]
     pub fn signed(connections: Arc<WarmConnections>, decided_by: String) -> Self {
         let stops = connections.servers().iter().map(|_| Stops::default()).collect();
-        let (asynchronous, claims) = (Mutex::default(), Mutex::default());
+        let (asynchronous, claims) = (Mutex::default(), Claims::default());
         Self { connections, decided_by, asynchronous, claims, stops }
     }
 
@@ -168,7 +168,7 @@ impl SqlExecutor {
                 let found = inspect(self.connections.dialer(), returned, active).await?;
                 return Ok((OrderResult::Inspected(Arc::new(found)), connection));
             }
-            Order::Promote { server, seen, reason } => {
+            Order::Promote { server, seen, reason, .. } => {
                 let decision = Decision {
                     active: servers.name(*server),
                     seen: *seen,
@@ -204,30 +204,30 @@ impl SqlExecutor {
         Ok(())
     }
 
-    /// Takes the claim on `server`, and keeps the connection that holds it.
-    async fn claim(&self, server: ServerId) -> OrderResult {
-        let taken = timeout(FENCE_WITHIN, async {
-            let connection = self.connections.take(server).await;
-            let mut connection =
-                connection.map_err(|error| not_connected(error, self.connections.user()))?;
-            claim(&mut connection).await.map(|()| connection)
-        });
-        match taken.await {
-            Ok(Ok(connection)) => {
-                self.claims().insert(server, connection);
-                // Another one for the next order, which will be given while statements wait.
-                if let Ok(connection) = self.connections.take(server).await {
-                    self.connections.give_back(server, connection);
-                }
-                OrderResult::Done
-            }
+    /// Takes the claim on both masters.
+    async fn claim(&self, server: ServerId, next: ServerId) -> OrderResult {
+        let taken = self.claims.take(&self.connections, server, next);
+        match timeout(FENCE_WITHIN, taken).await {
+            Ok(Ok(())) => OrderResult::Done,
             Ok(Err(failure)) => OrderResult::Failed(failure),
             Err(_) => OrderResult::Failed(OrderFailure::TimedOut("the claim".to_owned())),
         }
     }
 
-    fn claims(&self) -> std::sync::MutexGuard<'_, HashMap<ServerId, Connection>> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The connection for an order: its own, or the one that holds a claim.
+    async fn connect(&self, order: &Order) -> Result<Connection, OrderFailure> {
+        if let Order::Promote { planned_from: Some(left), .. } = order {
+            return self.claims.lend(*left).await;
+        }
+        let connection = self.connections.take(order.server()).await;
+        connection.map_err(|error| not_connected(error, self.connections.user()))
+    }
+
+    async fn give_back(&self, order: &Order, connection: Connection) {
+        if let Order::Promote { planned_from: Some(left), .. } = order {
+            return self.claims.take_back(*left, connection).await;
+        }
+        self.connections.give_back(order.server(), connection);
     }
 
     fn remember(&self, server: ServerId, switch: Option<Switch>) {
@@ -259,26 +259,22 @@ fn bound(order: &Order) -> Duration {
 #[async_trait]
 impl Executor for SqlExecutor {
     async fn carry_out(&self, order: &Order, surroundings: Surroundings) -> OrderResult {
-        let server = order.server();
         match order {
-            Order::Claim { .. } => return self.claim(server).await,
-            Order::Unclaim { .. } => {
-                // With its connection goes the lock.
-                drop(self.claims().remove(&server));
+            Order::Claim { server, next } => return self.claim(*server, *next).await,
+            Order::Unclaim { server } => {
+                self.claims.let_go(*server);
                 return OrderResult::Done;
             }
             _ => {}
         }
-        let connection = match self.connections.take(server).await {
+        let connection = match self.connect(order).await {
             Ok(connection) => connection,
-            Err(error) => {
-                return OrderResult::Failed(not_connected(error, self.connections.user()));
-            }
+            Err(failure) => return OrderResult::Failed(failure),
         };
         let within = bound(order);
         match timeout(within, self.run(connection, order, &surroundings)).await {
             Ok(Ok((result, connection))) => {
-                self.connections.give_back(server, connection);
+                self.give_back(order, connection).await;
                 result
             }
             // The connection goes with the failure: whatever it held, a lock or a statement that

@@ -28,6 +28,7 @@ mod backlog;
 mod backlog_watch;
 mod catch_up;
 mod change_meter;
+mod claims;
 mod driver;
 mod event_file;
 mod executor;

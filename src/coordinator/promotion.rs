@@ -26,7 +26,7 @@ const LOCK: &str = "tandem.term";
 /// How long its holder may be silent before the server ends its connection, and the lock with it. A
 /// holder whose machine lost its power never closes the connection, and nobody could be made active
 /// here for as long as the server believes in it.
-const LOCK_IDLE_SECONDS: u32 = 5;
+const LOCK_IDLE_SECONDS: u32 = 2;
 
 /// A decision to be written.
 #[derive(Clone, Copy, Debug)]

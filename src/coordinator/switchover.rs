@@ -13,16 +13,15 @@ use crate::monitor::{Answers, Columns, Connection};
 use crate::topology::grants::Privilege;
 use crate::topology::{Flavor, GtidSet, ThreadState};
 
-/// The lock that is held on the master which is left, from the beginning to the end of a switchover.
-/// Every probe asks whether somebody holds it ([`Facts::claimed`]).
+/// The lock that is held on the master which is left and on the one that is to be active, from the
+/// beginning to the end of a switchover. Every probe asks whether somebody holds it ([`Facts::claimed`]).
 ///
 /// [`Facts::claimed`]: crate::topology::Facts::claimed
 const LOCK: &str = "tandem.switchover";
 
-/// The server ends the connection after this, should the machine of its holder have lost its power: it
-/// would be refused as "another Tandem" for as long as the server believes in it. Longer than a switchover
-/// takes.
-const CLAIM_SECONDS: u32 = 10 * 60;
+/// The server ends the connection after this time without a word, should the machine of its holder have
+/// lost its power: until then others wait for it.
+pub(super) const CLAIM_SECONDS: u32 = 3;
 
 /// Takes the lock. It is held for as long as `connection` lives.
 pub(super) async fn claim(connection: &mut Connection) -> Result<(), OrderFailure> {

@@ -55,13 +55,16 @@ pub enum Order {
         /// Whose applier.
         server: ServerId,
     },
-    /// Take the lock `tandem.switchover` on the active master, and keep it until `Unclaim` or the end
-    /// of the process: one switchover at a time, and everybody can see whether its author lives.
+    /// Take the lock `tandem.switchover` on the master that is to be left, then on the one that is to be
+    /// active, and keep both until `Unclaim` or the end of the process: one switchover at a time, and
+    /// everybody can see whether its author lives.
     Claim {
         /// The master that is to be left.
         server: ServerId,
+        /// The one that is to be active.
+        next: ServerId,
     },
-    /// Let go of the lock again.
+    /// Let go of both locks again.
     Unclaim {
         /// As for `Claim`.
         server: ServerId,
@@ -128,6 +131,10 @@ pub enum Order {
         seen: Term,
         /// Why, for the `reason` column.
         reason: String,
+        /// The master that is left by plan. The term is then written over the very connection that
+        /// holds its `Claim` on `server`, and by no other: whoever finds the claim ended there, and no
+        /// newer term, knows that none will come.
+        planned_from: Option<ServerId>,
     },
     /// Make the master that the present term names writable again (it restarted).
     Open {
@@ -145,7 +152,7 @@ impl Order {
         match self {
             Self::Fence { server }
             | Self::FreeApplier { server }
-            | Self::Claim { server }
+            | Self::Claim { server, .. }
             | Self::Unclaim { server }
             | Self::Freeze { server }
             | Self::Reach { server, .. }

@@ -11,7 +11,7 @@ use super::assessment::{Verdict, assess, in_words};
 use super::damping::Damping;
 use super::errands::Errands;
 use super::links::Links;
-use super::policy::{PROBE_SPACING, Policy, RETRY_FIRST, RETRY_MOST};
+use super::policy::{PROBE_SPACING, Policy, RETRY_FIRST, RETRY_MOST, WATCH_SPACING};
 use super::quarantine::Quarantine;
 use super::request::{Answer, Release, RequestId};
 use super::writability::Writability;
@@ -97,6 +97,13 @@ pub(super) struct Setback {
 struct ProbeClock {
     asked: Option<Instant>,
     due: Option<Instant>,
+}
+
+impl ProbeClock {
+    /// At `at`, or when one is due already before that.
+    fn ask(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
 }
 
 impl Context {
@@ -247,6 +254,18 @@ impl Context {
         seen.answers() && began.is_some_and(|began| began >= moment)
     }
 
+    /// Whether somebody holds the claim of a switchover on `server`, by the last look.
+    pub(super) fn is_claimed(&self, server: ServerId) -> bool {
+        matches!(self.verdict(server), Verdict::Alive)
+            && self.topology.facts(server).is_some_and(|facts| facts.claimed)
+    }
+
+    /// Whether every other master answers.
+    pub(super) fn others_answer(&self, server: ServerId) -> bool {
+        let mut others = self.masters().into_iter().filter(|other| *other != server);
+        others.all(|other| matches!(self.verdict(other), Verdict::Alive))
+    }
+
     /// When a takeover that is not allowed now may be tried again.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         let setback = self.setback.as_ref().map(|setback| setback.not_before);
@@ -305,14 +324,18 @@ impl Context {
         let clock = &mut self.probes[server.index()];
         let earliest = clock.asked.map_or(self.now, |asked| asked + PROBE_SPACING);
         let at = earliest.max(self.now);
-        clock.due.get_or_insert(at);
+        clock.ask(at);
         self.send_due_probes();
     }
 
     /// Asks for a probe a moment from now.
     pub(super) fn ask_probe_soon(&mut self, server: ServerId) {
-        let soon = self.now + PROBE_SPACING;
-        self.probes[server.index()].due.get_or_insert(soon);
+        self.probes[server.index()].ask(self.now + PROBE_SPACING);
+    }
+
+    /// Asks for the next probe of a server that somebody has claimed.
+    pub(super) fn watch(&mut self, server: ServerId) {
+        self.probes[server.index()].ask(self.now + WATCH_SPACING);
     }
 
     pub(super) fn send_due_probes(&mut self) {

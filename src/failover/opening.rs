@@ -1,4 +1,10 @@
 //! The active master is up but closed: leave it to whoever closed it for a while, then open it.
+//!
+//! How long that is depends on what is known of him. A planned switchover holds a claim on both masters
+//! and writes its term over the connection that holds the one on the new master. So where a claim was
+//! seen, and looks at first this master and then the others find none any more and no newer term, it
+//! will never write one: there is nothing to wait for. Of a master that was found closed, or whose
+//! fence had no claim, it is left the time in which every other proxy has looked at it once.
 
 use std::time::{Duration, Instant};
 
@@ -25,15 +31,10 @@ impl Waiting {
         if let Some(setback) = cx.setback.clone().filter(pending) {
             return Held::enter(cx, setback.reason, Some(setback.not_before));
         }
-        let (why, since) = if cx.fence_under_way(active) {
-            // It may still be open, with our fence on the way; the order to open it comes after that.
-            (Closed::ByUs, cx.now)
-        } else {
-            let facts = cx.topology.facts(active);
-            cx.writability.closed(active, facts, term, cx.first_term, &cx.policy, cx.now)
-        };
+        let (why, since) = Self::why_closed(cx, active, term);
         let ours = why == Closed::NotOpenedYet && cx.half_done == Some(term);
-        let patience = if ours { Duration::ZERO } else { why.patience(&cx.policy) };
+        let all_told = cx.others_answer(active);
+        let patience = if ours { Duration::ZERO } else { why.patience(&cx.policy, all_told) };
         let until = since + patience;
         if cx.now >= until {
             return match cx.others_unseen_since(active, term) {
@@ -41,12 +42,16 @@ impl Waiting {
                 unseen => Self::look_around(cx, active, &unseen),
             };
         }
+        if why == Closed::BySomebody {
+            Self::watch(cx, active);
+        }
         let name = cx.name(active);
         let reason = match why {
             Closed::NotOpenedYet => format!("{name} was made active and is not writable yet"),
             Closed::BySomebody => {
                 format!("{name} was made read-only for a switchover by another proxy")
             }
+            Closed::LetGo => format!("{}; {name} is to be opened", Self::LET_GO),
             _ => format!(
                 "{name} was made read-only by somebody else; if nobody makes another master active \
                  within {}, it is opened again",
@@ -58,6 +63,44 @@ impl Waiting {
         }
         Held::tell(cx, reason);
         Phase::Waiting(Self { until: until.min(cx.now + cx.policy.one_round()) })
+    }
+
+    /// The end of the claim is to be seen at once.
+    fn watch(cx: &mut Context, active: ServerId) {
+        // The others are asked again when it has ended.
+        cx.to_be_opened = None;
+        for master in cx.masters() {
+            if master == active || cx.is_claimed(master) {
+                cx.watch(master);
+            }
+        }
+    }
+
+    const LET_GO: &str = "a switchover of another proxy has ended half-way";
+
+    /// Why it is closed, and since when.
+    fn why_closed(cx: &Context, active: ServerId, term: Term) -> (Closed, Instant) {
+        if cx.fence_under_way(active) {
+            // It may still be open, with our fence on the way; the order to open it comes after that.
+            return (Closed::ByUs, cx.now);
+        }
+        let facts = cx.topology.facts(active);
+        let (why, since) =
+            cx.writability.closed(active, facts, term, cx.first_term, &cx.policy, cx.now);
+        // A claim on any of them: its connection to another may have broken. One that restarted has lost
+        // the claim as well; if it has one, somebody has taken it since.
+        let claimed = cx.masters().into_iter().any(|master| cx.is_claimed(master));
+        let before = since.checked_sub(cx.policy.one_round()).unwrap_or(since);
+        let was_claimed = |server| cx.writability.was_claimed_since(server, before);
+        let why = match why {
+            Closed::ByUs => why,
+            _ if claimed => Closed::BySomebody,
+            Closed::Abandoned if was_claimed(active) => Closed::LetGo,
+            // The claim that was seen may be the one on the master that was left.
+            Closed::NotOpenedYet if cx.masters().into_iter().any(was_claimed) => Closed::LetGo,
+            why => why,
+        };
+        (why, since)
     }
 
     /// Another proxy may just have decided otherwise, on a master that was not looked at since.
@@ -101,6 +144,7 @@ impl Opening {
             Closed::NotOpenedYet => {
                 format!("{name} was made active but never opened; it is opened")
             }
+            Closed::LetGo => format!("{}; {name} is opened", Waiting::LET_GO),
             Closed::BySomebody | Closed::Abandoned => {
                 format!("{name} was made read-only and nobody decided otherwise; it is opened")
             }

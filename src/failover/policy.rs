@@ -6,6 +6,8 @@ use crate::config::{CatchUpExpired, Failover, Fencing, Monitor, ReturningMaster,
 
 /// Between two probes of one server that are asked for out of turn.
 pub(super) const PROBE_SPACING: Duration = Duration::from_millis(2);
+/// Between two looks at a master that somebody has claimed: what he does next is seen this soon.
+pub(super) const WATCH_SPACING: Duration = Duration::from_millis(50);
 /// How long a fence may keep a failover waiting. The old master has just failed all its probes: if
 /// it does not answer this within a few round trips, it is as good as unreachable, and the order
 /// still reaches it when it wakes.
@@ -89,6 +91,11 @@ impl Policy {
     /// How long the first answers are waited for.
     pub(super) fn starting(&self) -> Duration {
         self.one_round() * self.fall + self.interval
+    }
+
+    /// How long a claimed master is watched without pause: a switchover takes no longer than this.
+    pub(super) fn watching(&self) -> Duration {
+        self.others() + self.drain
     }
 
     /// How long a decision that somebody else began may take.

@@ -28,6 +28,7 @@ impl Promoting {
             server: takeover.candidate,
             seen: takeover.seen,
             reason: takeover.why.clone(),
+            planned_from: takeover.planned_from(),
         });
         Phase::Promoting(Self { takeover, order, until: cx.now + ORDER_PATIENCE })
     }

@@ -77,6 +77,9 @@ impl Steady {
             cx.ask_probe(active);
             self.await_look(cx);
         }
+        if cx.is_claimed(active) && cx.writability.claimed_for(active) < cx.policy.watching() {
+            cx.watch(active);
+        }
         cx.do_errands(active);
         match failback::is_due(cx, active) {
             Some(preferred) => Switchover::begin(cx, active, preferred, false, None),

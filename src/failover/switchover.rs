@@ -11,9 +11,15 @@
 //! highest term still names the old master, so that `decide` opens it again if it was closed and
 //! publishes it. Only the reason has to be kept for whoever asked.
 //!
-//! From the beginning to the end a lock on the old master is held (`Order::Claim`). It keeps a second
+//! From the beginning to the end a lock on both masters is held (`Order::Claim`). It keeps a second
 //! switchover out, and it tells every other proxy whether somebody is still at work on a master that
 //! is closed: the lock ends with the process that holds it.
+//!
+//! A connection may also break while its coordinator lives, so that the end of the lock on the old
+//! master alone proves nothing. But the term is written over the connection that holds the lock on the
+//! new one: whoever sees the old master closed, and *then* finds on the new one neither the lock nor a
+//! newer term, knows that this switchover will never write one, and may open the old master at once
+//! (`opening.rs`).
 
 use std::time::Instant;
 

@@ -161,7 +161,7 @@ impl Takeover {
         if let Some(server) = self.claimed(cx)
             && matches!(cx.verdict(server), Verdict::Alive | Verdict::Unwritable(_))
         {
-            cx.run(Order::Claim { server });
+            cx.run(Order::Claim { server, next: self.candidate });
         }
     }
 
@@ -239,6 +239,14 @@ impl Takeover {
     /// that cannot write is replaced, whether it answers or not.
     pub(super) fn is_unplanned(&self) -> bool {
         matches!(self.occasion, Occasion::Unplanned)
+    }
+
+    /// Who is left by plan.
+    pub(super) fn planned_from(&self) -> Option<ServerId> {
+        match &self.occasion {
+            Occasion::Planned(switchover) => Some(switchover.from),
+            _ => None,
+        }
     }
 
     /// Whether an operator named the candidate.

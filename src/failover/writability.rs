@@ -25,6 +25,9 @@ struct Entry {
     refused: Option<Instant>,
     /// Since when it is closed, under which term.
     closed: Option<(Instant, Term)>,
+    /// The first and the last of the looks in a row that found it claimed. The row is not ended by a look
+    /// that finds it closed: that is how a claim ends whose holder has died.
+    claimed: Option<(Instant, Instant)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,17 +48,22 @@ pub(super) enum Closed {
     NotOpenedYet,
     /// By another proxy that is still at work on it.
     BySomebody,
+    /// By a switchover of another proxy, whose claim was seen, and has ended.
+    LetGo,
     /// By another proxy that died over it, or by an operator, who would have had PAUSE.
     Abandoned,
 }
 
 impl Closed {
     /// How long it is left to whoever closed it.
-    pub(super) fn patience(self, policy: &Policy) -> Duration {
+    /// `all_told` says whether every other master can be asked for its terms and claims.
+    pub(super) fn patience(self, policy: &Policy, all_told: bool) -> Duration {
         match self {
             Self::ByUs | Self::ByRestart => Duration::ZERO,
-            // To open what the highest term names is right whoever does it.
-            Self::NotOpenedYet | Self::Abandoned => policy.one_round(),
+            Self::LetGo if all_told => Duration::ZERO,
+            // By then whoever fenced it in a failover has looked at it, and seen that it lives.
+            Self::NotOpenedYet | Self::Abandoned if all_told => policy.interval,
+            Self::NotOpenedYet | Self::Abandoned | Self::LetGo => policy.one_round(),
             Self::BySomebody => policy.others(),
         }
     }
@@ -73,6 +81,12 @@ impl Writability {
         };
         let began = look.at.checked_sub(look.took).unwrap_or(look.at);
         entry.looked = Some((began, facts.read_only));
+        if facts.claimed {
+            let first = entry.claimed.map_or(look.at, |(first, _)| first);
+            entry.claimed = Some((first, look.at));
+        } else if !facts.read_only {
+            entry.claimed = None;
+        }
         if facts.read_only {
             if entry.closed.is_none_or(|(_, closed_under)| closed_under != term) {
                 entry.closed = Some((look.at, term));
@@ -103,8 +117,20 @@ impl Writability {
         }
     }
 
-    /// Why the master that `term` names is closed, and since when. `first` is the term that was
-    /// found at the start: nobody knows what went on around that one.
+    /// For how long looks have found `server` claimed.
+    pub(super) fn claimed_for(&self, server: ServerId) -> Duration {
+        let claimed = self.0.get(&server).and_then(|entry| entry.claimed);
+        claimed.map_or(Duration::ZERO, |(first, last)| last.saturating_duration_since(first))
+    }
+
+    /// Whether `server` was found claimed at `moment` or later.
+    pub(super) fn was_claimed_since(&self, server: ServerId, moment: Instant) -> bool {
+        let claimed = self.0.get(&server).and_then(|entry| entry.claimed);
+        claimed.is_some_and(|(_, last)| last >= moment)
+    }
+
+    /// Why the master that `term` names is closed, and since when, as far as nobody claims it. `first` is
+    /// the term that was found at the start: nobody knows what went on around that one.
     pub(super) fn closed(
         &self,
         server: ServerId,
@@ -120,10 +146,6 @@ impl Writability {
             return (Closed::ByUs, since);
         }
         let uptime = facts.map_or(Duration::ZERO, |facts| facts.uptime);
-        // One that restarted has lost the claim: somebody has taken it since, and is at work.
-        if facts.is_some_and(|facts| facts.claimed) {
-            return (Closed::BySomebody, since);
-        }
         let why = match entry.open.filter(|open| open.term == term) {
             Some(open) => {
                 let passed = since.saturating_duration_since(open.at);

@@ -87,7 +87,7 @@ pub(crate) struct Server {
     pub(crate) learned: Option<(u64, Millis)>,
     /// It is open because of an operator or of its my.cnf, and not by an order.
     pub(crate) wild: bool,
-    /// The proxy whose connection holds the lock of a switchover.
+    /// The proxy whose connection holds the lock of a switchover, from or to this master.
     pub(crate) claimed: Option<usize>,
     pub(crate) terms: BTreeMap<u64, usize>,
     /// What it wrote itself.

@@ -161,17 +161,9 @@ impl World {
                 OrderResult::Done
             }
             Order::FreeApplier { .. } => OrderResult::Done,
-            Order::Claim { .. } => match &mut self.cluster.servers[server].claimed {
-                Some(holder) if *holder != proxy => {
-                    OrderResult::Failed(OrderFailure::Claimed("somebody".to_owned()))
-                }
-                claimed => {
-                    *claimed = Some(proxy);
-                    OrderResult::Done
-                }
-            },
+            Order::Claim { next, .. } => self.claim(proxy, server, next.index()),
             Order::Unclaim { .. } => {
-                self.cluster.servers[server].claimed.take_if(|holder| *holder == proxy);
+                self.let_go(proxy);
                 OrderResult::Done
             }
             Order::Freeze { .. } => {
@@ -245,12 +237,18 @@ impl World {
                 self.cluster.start_receiving(server, source.index());
                 OrderResult::Done
             }
-            Order::Promote { seen, reason, .. } => {
+            Order::Promote { seen, reason, planned_from, .. } => {
+                // The very connection that holds the claim, or none.
+                if planned_from.is_some() && self.cluster.servers[server].claimed != Some(proxy) {
+                    let lost = OrderFailure::Unreachable("the claim is lost".to_owned());
+                    return Some(OrderResult::Failed(lost));
+                }
                 if let Some(result) = superseded(self, *seen) {
                     return Some(result);
                 }
                 self.check_promotion(proxy, server, *seen, reason);
-                if is_planned(reason) {
+                if let Some(left) = planned_from {
+                    self.check_nothing_left(server, left.index());
                     self.switchovers += 1;
                 }
                 let term = self.cluster.insert_term(server, seen.0);
@@ -270,6 +268,28 @@ impl World {
                 OrderResult::Done
             }
         })
+    }
+
+    /// Both, one after the other, or none.
+    fn claim(&mut self, proxy: usize, left: usize, next: usize) -> OrderResult {
+        if let Err(kind) = self.reach(proxy, next) {
+            return OrderResult::Failed(OrderFailure::Unreachable(kind.to_string()));
+        }
+        let others = |holder: Option<usize>| holder.is_some_and(|holder| holder != proxy);
+        if [left, next].into_iter().any(|server| others(self.cluster.servers[server].claimed)) {
+            return OrderResult::Failed(OrderFailure::Claimed("somebody".to_owned()));
+        }
+        for server in [left, next] {
+            self.cluster.servers[server].claimed = Some(proxy);
+        }
+        OrderResult::Done
+    }
+
+    /// The end of a proxy's claim.
+    pub(super) fn let_go(&mut self, proxy: usize) {
+        for server in &mut self.cluster.servers {
+            server.claimed.take_if(|holder| *holder == proxy);
+        }
     }
 
     pub(super) fn end_order(&mut self, proxy: usize, server: usize) {

@@ -77,6 +77,10 @@ enum Happening {
         proxy: usize,
         life: u32,
     },
+    /// The connection that holds a claim there breaks, whoever holds it.
+    ClaimBreaks {
+        server: usize,
+    },
     ClientWrites {
         proxy: usize,
     },
@@ -324,6 +328,7 @@ impl World {
             Happening::ProxyDies { proxy, life } if alive(self, proxy, life) => {
                 self.restart_proxy(proxy);
             }
+            Happening::ClaimBreaks { server } => self.cluster.servers[server].claimed = None,
             Happening::ClientWrites { proxy } => {
                 let calm = if self.now < TROUBLE_ENDS { 1 } else { 4 };
                 let pause = (3 + self.below(40)) * calm;

@@ -83,6 +83,13 @@ impl World {
                     let soon = self.below(60);
                     self.after(soon, Happening::ProxyDies { proxy, life });
                 }
+                // A connection that holds the claim breaks, and its proxy lives.
+                for server in [server, other] {
+                    if self.below(10) == 0 {
+                        let soon = self.below(60);
+                        self.after(soon, Happening::ClaimBreaks { server });
+                    }
+                }
             }
             Kind::OrderedFailover => {
                 let force = self.below(2) == 0;
@@ -132,9 +139,7 @@ impl World {
         state.reached = Default::default();
         state.asked.clear();
         state.told_open = Default::default();
-        for server in &mut self.cluster.servers {
-            server.claimed.take_if(|holder| *holder == proxy);
-        }
+        self.let_go(proxy);
         self.note_touch();
         self.start_monitors(proxy);
     }

@@ -1,0 +1,116 @@
+//! The claims that this process holds: locks on two masters, by connections of their own.
+//!
+//! A claim tells everybody that somebody is at work, and has to end with him. The end of a process closes
+//! its connections. That of a machine that loses its power does not: so the server is told to end the
+//! connection after a few seconds of silence, and the holder breaks the silence each second.
+//!
+//! The connection that holds the lock on the master that is to be active is lent to the order that writes
+//! the term there. When it breaks, that order fails: nobody writes a planned term without a claim.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use super::failure::not_connected;
+use super::switchover::claim;
+use super::warm::WarmConnections;
+use crate::failover::OrderFailure;
+use crate::monitor::Connection;
+use crate::topology::ServerId;
+
+/// How often the holder shows that it lives. Three of these are missed before the server ends the
+/// connection ([`CLAIM_SECONDS`](super::switchover::CLAIM_SECONDS)).
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
+
+/// A connection that holds a lock; `None` when it broke, or is lent.
+type Held = tokio::sync::Mutex<Option<Connection>>;
+
+/// The claims of switchovers, by the server that is left.
+#[derive(Debug, Default)]
+pub(super) struct Claims(Mutex<HashMap<ServerId, Claim>>);
+
+/// The locks of one switchover.
+#[derive(Debug)]
+struct Claim {
+    /// On the master that is left. Held for as long as this lives.
+    _left: Arc<Held>,
+    /// On the one that is to be active.
+    next: Arc<Held>,
+}
+
+impl Claims {
+    /// Takes the locks on `left` and then on `next`.
+    pub(super) async fn take(
+        &self,
+        connections: &WarmConnections,
+        left: ServerId,
+        next: ServerId,
+    ) -> Result<(), OrderFailure> {
+        let left_held = hold(connections, left).await?;
+        let next_held = hold(connections, next).await?;
+        self.all().insert(left, Claim { _left: left_held, next: next_held });
+        Ok(())
+    }
+
+    /// Lets go of them: with their connections go the locks.
+    pub(super) fn let_go(&self, left: ServerId) {
+        self.all().remove(&left);
+    }
+
+    /// The connection that holds the lock on the master that is to be active, if it still does.
+    pub(super) async fn lend(&self, left: ServerId) -> Result<Connection, OrderFailure> {
+        let held = self.all().get(&left).map(|claim| claim.next.clone());
+        let connection = match held {
+            Some(held) => held.lock().await.take(),
+            None => None,
+        };
+        let lost = || OrderFailure::Unreachable("the claim of the switchover was lost".to_owned());
+        connection.ok_or_else(lost)
+    }
+
+    /// Takes back what was lent.
+    pub(super) async fn take_back(&self, left: ServerId, connection: Connection) {
+        let held = self.all().get(&left).map(|claim| claim.next.clone());
+        if let Some(held) = held {
+            *held.lock().await = Some(connection);
+        }
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<ServerId, Claim>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn hold(connections: &WarmConnections, server: ServerId) -> Result<Arc<Held>, OrderFailure> {
+    let connection = connections.take(server).await;
+    let mut connection = connection.map_err(|error| not_connected(error, connections.user()))?;
+    claim(&mut connection).await?;
+    let held = Arc::new(Held::new(Some(connection)));
+    let name = connections.servers().name(server).to_owned();
+    tokio::spawn(show_life(name, Arc::downgrade(&held)));
+    // Another one for the next order, which will be given while statements wait.
+    if let Ok(connection) = connections.take(server).await {
+        connections.give_back(server, connection);
+    }
+    Ok(held)
+}
+
+/// For as long as somebody else holds it.
+async fn show_life(server: String, held: Weak<Held>) {
+    loop {
+        sleep(SIGN_OF_LIFE_EVERY).await;
+        let Some(held) = held.upgrade() else { return };
+        let mut held = held.lock().await;
+        let Some(mut connection) = held.take() else { return };
+        match timeout(SIGN_OF_LIFE_EVERY, connection.ask("DO 0")).await {
+            Ok(Ok(_)) => *held = Some(connection),
+            failed => {
+                warn!(server, ?failed, "the claim of the switchover is lost");
+                return;
+            }
+        }
+    }
+}
