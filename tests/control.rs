@@ -239,6 +239,17 @@ async fn first_decision_and_switchover(rig: &Rig, eyes: &mut Eyes) {
 
     rig.root(M1, "CREATE TABLE app.t (id INT AUTO_INCREMENT PRIMARY KEY)").await;
     rig.root(M1, "INSERT INTO app.t VALUES (), (), ()").await;
+    let planned = Order::Promote {
+        server: M2,
+        seen: Term(1),
+        reason: "switchover from m1".to_owned(),
+        planned_from: Some(M1),
+    };
+    let unclaimed = executor.carry_out(&planned, around(1)).await;
+    let why = "no planned term without a claim";
+    assert!(matches!(unclaimed, OrderResult::Failed(OrderFailure::Unreachable(_))), "{why}");
+    let claim = Order::Claim { server: M1, next: M2 };
+    assert_eq!(executor.carry_out(&claim, around(2)).await, OrderResult::Done);
     for _ in 0..2 {
         assert_eq!(
             executor.carry_out(&Order::Fence { server: M1 }, around(2)).await,
@@ -248,8 +259,11 @@ async fn first_decision_and_switchover(rig: &Rig, eyes: &mut Eyes) {
     assert_eq!(executor.carry_out(&catch_up(M2, PATIENCE), around(1)).await, OrderResult::Done);
     let keys: String = rig.value(M2, "SELECT GROUP_CONCAT(id ORDER BY id) FROM app.t").await;
     assert_eq!(keys, "1,3,5", "caught up");
-    let done = executor.carry_out(&promote(M2, 1), around(1)).await;
+    let done = executor.carry_out(&planned, around(1)).await;
     assert_eq!(done, OrderResult::Promoted(Term(2)));
+    let unclaim = Order::Unclaim { server: M1 };
+    assert_eq!(executor.carry_out(&unclaim, around(2)).await, OrderResult::Done);
+    eyes.facts(M1, "the planned term on m1", |facts| facts.planned).await;
     assert_eq!(rig.value::<u8>(M2, "SELECT @@read_only").await, 0);
     assert_eq!(rig.value::<u8>(M1, "SELECT @@read_only").await, 1);
 }
@@ -270,6 +284,8 @@ async fn superseded_and_repeated(rig: &Rig) {
     // A term that this server never received is passed all the same.
     let above = one.carry_out(&promote(M2, 9), around(1)).await;
     assert_eq!(above, OrderResult::Promoted(Term(10)));
+    let planned = "SELECT GROUP_CONCAT(term ORDER BY term) FROM tandem.term WHERE planned";
+    assert_eq!(rig.value::<String>(M2, planned).await, "2");
 
     rig.root(M2, "SET GLOBAL read_only=1").await;
     let open = |term| Order::Open { server: M2, term: Term(term) };
@@ -279,6 +295,11 @@ async fn superseded_and_repeated(rig: &Rig) {
     assert_eq!(one.carry_out(&open(10), around(1)).await, OrderResult::Done);
     assert_eq!(rig.value::<u8>(M2, "SELECT @@read_only").await, 0);
     assert_eq!(rig.value::<Option<u64>>(M2, "SELECT IS_USED_LOCK('tandem.term')").await, None);
+
+    // A table that an older version made.
+    rig.root(M2, "ALTER TABLE tandem.term DROP COLUMN planned").await;
+    let without = one.carry_out(&promote(M2, 10), around(1)).await;
+    assert_eq!(without, OrderResult::Promoted(Term(12)));
 }
 
 async fn receiving(rig: &Rig, eyes: &mut Eyes) {

@@ -11,6 +11,7 @@
 //! masters 3 mesh | masters 3 ring          instead of a pair; in the ring m2 receives from m1, m3 from m2
 //! @0ms m1 alive open term=1:m1             a probe; what it does not say stays as it was last
 //! @1s m2 alive beats=7 received=1-1-11     what its receiver has counted, and received
+//! @1s m2 alive open claimed term=2:m2 planned    a claim on it, and a term of a planned switchover
 //! @1s m3 alive from=m2 io=No               of several receivers, the one from m2
 //! @1s m1 cannot_write error 1021: Disk full    the write of a heartbeat
 //! @1s m1 refused | silent | reset | error 1040 Too many connections
@@ -399,6 +400,7 @@ fn facts(n: u32, sources: &[u32]) -> Facts {
         executed: gtids("1-1-10,2-2-10"),
         channels: sources.iter().map(|source| channel(*source)).collect(),
         claimed: false,
+        planned: false,
         terms: TermStore::Missing,
         beats: None,
         sending: Default::default(),
@@ -437,6 +439,7 @@ fn change(facts: &mut Facts, from: usize, setting: &str) {
     match setting.split_once('=') {
         None if setting == "open" => facts.read_only = false,
         None if setting == "closed" => facts.read_only = true,
+        None if setting == "planned" => facts.planned = true,
         None if setting == "claimed" => facts.claimed = true,
         None if setting == "unclaimed" => facts.claimed = false,
         None if setting == "no_slave" => facts.channels.clear(),
@@ -450,6 +453,7 @@ fn change(facts: &mut Facts, from: usize, setting: &str) {
         Some(("term", value)) => {
             let (term, active) = value.split_once(':').expect(setting);
             let term = Term(term.parse().expect(setting));
+            facts.planned = false;
             facts.terms = TermStore::Present(Some((term, active.to_owned())));
         }
         Some(("io", value)) => facts.channels[from].io = thread(value),

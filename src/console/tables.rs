@@ -218,7 +218,7 @@ fn channel_row(
 
 /// `SHOW TERMS`: the highest term that each server knows.
 pub(super) fn terms(topology: &Topology) -> Table {
-    let mut table = Table::new(&["Server", "Term", "Active", "Remark"]);
+    let mut table = Table::new(&["Server", "Term", "Active", "Planned", "Remark"]);
     table.rows = topology
         .servers()
         .iter()
@@ -234,7 +234,9 @@ pub(super) fn terms(topology: &Topology) -> Table {
                 Some(TermStore::Denied(words)) => (None, None, Some(words.clone())),
                 None => (None, None, Some("never answered".to_owned())),
             };
-            vec![Some(server.name.clone()), term, active, remark]
+            let planned = topology.facts(server.id).map(|facts| yes_no(facts.planned));
+            let planned = planned.filter(|_| term.is_some());
+            vec![Some(server.name.clone()), term, active, planned, remark]
         })
         .collect();
     table

@@ -217,15 +217,17 @@ fn a_healthy_pair_is_shown() {
     ");
     insta::assert_snapshot!(shown("SHOW TERMS", &picture), @r"
     ***
-    Server: m1
-      Term: 5
-    Active: m1
-    Remark: NULL
+     Server: m1
+       Term: 5
+     Active: m1
+    Planned: No
+     Remark: NULL
     ***
-    Server: m2
-      Term: 5
-    Active: m1
-    Remark: NULL
+     Server: m2
+       Term: 5
+     Active: m1
+    Planned: No
+     Remark: NULL
     ");
     insta::assert_snapshot!(shown("SHOW STATS", &picture), @r#"
     ***

@@ -168,11 +168,12 @@ impl SqlExecutor {
                 let found = inspect(self.connections.dialer(), returned, active).await?;
                 return Ok((OrderResult::Inspected(Arc::new(found)), connection));
             }
-            Order::Promote { server, seen, reason, .. } => {
+            Order::Promote { server, seen, reason, planned_from } => {
                 let decision = Decision {
                     active: servers.name(*server),
                     seen: *seen,
                     reason,
+                    planned: planned_from.is_some(),
                     decided_by: &self.decided_by,
                 };
                 let (result, switch) =

@@ -37,6 +37,8 @@ pub(super) struct Decision<'a> {
     pub(super) seen: Term,
     /// Why.
     pub(super) reason: &'a str,
+    /// Whether it is a planned switchover.
+    pub(super) planned: bool,
     /// Which process decided: `host:pid`.
     pub(super) decided_by: &'a str,
 }
@@ -78,7 +80,7 @@ pub(super) async fn promote(
     if !standing.has_table {
         statements.extend(SCHEMA.map(|statement| (statement.to_owned(), Privilege::Terms)));
     }
-    statements.push((insert(term, decision), Privilege::Terms));
+    statements.push((insert(term, decision, standing.tells_planned), Privilege::Terms));
     statements.push(("SET GLOBAL read_only=0".to_owned(), Privilege::ReadOnly));
     statements.extend(release());
     match run(connection, &statements).await {
@@ -116,13 +118,20 @@ const SCHEMA: [&str; 2] = [
     "CREATE DATABASE IF NOT EXISTS tandem",
     "CREATE TABLE IF NOT EXISTS tandem.term (term BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
      active VARCHAR(64) NOT NULL, decided_by VARCHAR(255) NOT NULL, reason TEXT NOT NULL, \
-     decided_at DATETIME(3) NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
+     decided_at DATETIME(3) NOT NULL, planned BOOLEAN NOT NULL DEFAULT FALSE) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
 ];
 
-fn insert(term: Term, decision: Decision<'_>) -> String {
+/// Without `planned` where the table was made by an older version: what it would take to add the column is
+/// no work for the middle of a failover, and on two masters at once it would break replication.
+fn insert(term: Term, decision: Decision<'_>, tells_planned: bool) -> String {
+    let (column, value) = match (tells_planned, decision.planned) {
+        (false, _) => ("", ""),
+        (true, true) => (", planned", ", TRUE"),
+        (true, false) => (", planned", ", FALSE"),
+    };
     format!(
-        "INSERT INTO tandem.term (term, active, decided_by, reason, decided_at) \
-         VALUES ({term}, {}, {}, {}, UTC_TIMESTAMP(3))",
+        "INSERT INTO tandem.term (term, active, decided_by, reason, decided_at{column}) \
+         VALUES ({term}, {}, {}, {}, UTC_TIMESTAMP(3){value})",
         text_literal(decision.active),
         text_literal(decision.decided_by),
         text_literal(decision.reason),
@@ -146,6 +155,8 @@ struct Standing {
     super_read_only: bool,
     semi_sync: Option<SemiSync>,
     has_table: bool,
+    /// Whether the table has the column for it.
+    tells_planned: bool,
     /// The two highest, highest first.
     terms: Vec<TermRow>,
 }
@@ -173,7 +184,7 @@ async fn stand(connection: &mut Connection) -> Result<Standing, OrderFailure> {
         "SET SESSION wait_timeout={LOCK_IDLE_SECONDS}; \
          SELECT GET_LOCK('{LOCK}', 2) AS locked, @@GLOBAL.auto_increment_increment AS step, \
          @@GLOBAL.auto_increment_offset AS start, {super_read_only} AS super_read_only; {}; \
-         SELECT term, active, decided_by FROM tandem.term ORDER BY term DESC LIMIT 2",
+         SELECT * FROM tandem.term ORDER BY term DESC LIMIT 2",
         semi_sync::QUESTIONS
     );
     let answers = connection.ask(&question).await;
@@ -213,6 +224,9 @@ fn read_standing(answers: &Answers, has_table: bool) -> Result<Option<Standing>,
         super_read_only: first.number::<u8>(&["super_read_only"])? != 0,
         semi_sync: SemiSync::read(rows(2), rows(3)),
         has_table,
+        // An empty one may be of any version, and its first term is no switchover's.
+        tells_planned: !has_table
+            || rows(4).first().map(Columns).is_some_and(|row| row.find(&["planned"]).is_some()),
         terms: rows(4).iter().map(Columns).map(term).collect::<Result<_, ConnectionError>>()?,
     }))
 }
@@ -281,6 +295,7 @@ mod tests {
             super_read_only: false,
             semi_sync: None,
             has_table: true,
+            tells_planned: true,
             terms: Vec::new(),
         };
         standing.next_term(Term(above)).0

@@ -51,7 +51,7 @@ pub(super) struct Context {
     pub(super) damping: Damping,
     /// An operator wants nobody to take writes.
     pub(super) paused: bool,
-    /// The term that a switchover of ours wrote: no failover, which would forbid the next one.
+    /// The last term that a switchover wrote, ours or another's: no failover, which would forbid the next one.
     pub(super) planned: Option<Term>,
     /// When the last switchover was undone.
     pub(super) switchover_failed: Option<Instant>,
@@ -159,6 +159,9 @@ impl Context {
             && let TermStore::Present(Some((term, active))) = &facts.terms
         {
             self.learn(*term, active);
+            if facts.planned && *term == self.term() {
+                self.planned = Some(*term);
+            }
         }
         self.writability.record(look, self.term());
         self.with_errands(|errands, cx| errands.observe(cx));

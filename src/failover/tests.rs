@@ -80,6 +80,7 @@ fn facts(server: ServerId) -> Facts {
             heartbeat_period: Some(Duration::from_secs(1)),
         }],
         claimed: false,
+        planned: false,
         terms: TermStore::Missing,
         beats: None,
         sending: Default::default(),

@@ -279,7 +279,8 @@ fn questions(dialect: Dialect, heartbeats: Heartbeats) -> String {
     );
     questions.push_str(heartbeats.question().unwrap_or_default());
     questions.push_str(
-        "SELECT term, active FROM tandem.term ORDER BY term DESC LIMIT 1; \
+        // A table that was made by an older version has fewer columns.
+        "SELECT * FROM tandem.term ORDER BY term DESC LIMIT 1; \
          SELECT server_id, TIMESTAMPDIFF(MICROSECOND, '2020-01-01', at) AS at, \
          TIMESTAMPDIFF(MICROSECOND, '2020-01-01', UTC_TIMESTAMP(6)) AS clock \
          FROM tandem.heartbeat",
@@ -296,6 +297,8 @@ fn read_facts(
     let with_heartbeats = heartbeats != Heartbeats::Unknown;
     let term_place = if with_heartbeats { HEARTBEATS + 1 } else { HEARTBEATS };
     let terms = read_terms(&answers, term_place)?;
+    let highest = answers.sets.get(term_place).and_then(|rows| rows.first()).map(Columns);
+    let planned = highest.is_some_and(|row| row.find(&["planned"]).as_deref() == Some("1"));
     let beats = read_beats(&answers, term_place + 1)?;
     let row = |place: usize| {
         answers.sets.get(place).and_then(|rows| rows.first()).map(Columns).ok_or_else(|| {
@@ -329,6 +332,7 @@ fn read_facts(
         channels,
         claimed: variables.number::<u8>(&["claimed"])? != 0,
         terms,
+        planned,
         beats,
         sending: Sending {
             numbering: read_numbering(dialect.flavor, variables)?,

@@ -59,6 +59,13 @@ fn the_term_is_the_highest_row() {
     let facts =
         facts_of(vec![variables("1"), uptime(), vec![], vec![], term], None).expect("all there");
     assert_eq!(facts.terms, TermStore::Present(Some((Term(9), "m2".to_owned()))));
+    assert!(!facts.planned, "a table of an older version");
+    for (value, planned) in [("1", true), ("0", false)] {
+        let term =
+            vec![row(&[("term", Some("9")), ("active", Some("m2")), ("planned", Some(value))])];
+        let sets = vec![variables("1"), uptime(), vec![], vec![], term];
+        assert_eq!(facts_of(sets, None).expect("all there").planned, planned);
+    }
     assert_eq!((facts.server_id, facts.uptime), (7, Duration::from_secs(42)));
     assert_eq!((facts.auto_increment_increment, facts.auto_increment_offset), (2, 1));
     assert!(facts.read_only);

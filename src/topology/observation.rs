@@ -224,6 +224,8 @@ pub struct Facts {
     pub claimed: bool,
     /// Its view of the terms.
     pub terms: TermStore,
+    /// Whether the highest of them is that of a planned switchover.
+    pub planned: bool,
     /// What it knows of heartbeats; `None` without a table that may be read.
     pub beats: Option<Beats>,
     /// How it passes on what it commits.

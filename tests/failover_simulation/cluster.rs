@@ -374,6 +374,7 @@ impl Cluster {
                     TermStore::Present(Some((Term(term), format!("m{}", active + 1))))
                 }
             },
+            planned: false,
             beats: None,
             sending: Default::default(),
         }
