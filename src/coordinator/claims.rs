@@ -91,10 +91,6 @@ async fn hold(connections: &WarmConnections, server: ServerId) -> Result<Arc<Hel
     let held = Arc::new(Held::new(Some(connection)));
     let name = connections.servers().name(server).to_owned();
     tokio::spawn(show_life(name, Arc::downgrade(&held)));
-    // Another one for the next order, which will be given while statements wait.
-    if let Ok(connection) = connections.take(server).await {
-        connections.give_back(server, connection);
-    }
     Ok(held)
 }
 

@@ -209,7 +209,15 @@ impl SqlExecutor {
     async fn claim(&self, server: ServerId, next: ServerId) -> OrderResult {
         let taken = self.claims.take(&self.connections, server, next);
         match timeout(FENCE_WITHIN, taken).await {
-            Ok(Ok(())) => OrderResult::Done,
+            Ok(Ok(())) => {
+                // Others for the next orders, which will be given while statements wait.
+                for server in [server, next] {
+                    if let Ok(connection) = self.connections.take(server).await {
+                        self.connections.give_back(server, connection);
+                    }
+                }
+                OrderResult::Done
+            }
             Ok(Err(failure)) => OrderResult::Failed(failure),
             Err(_) => OrderResult::Failed(OrderFailure::TimedOut("the claim".to_owned())),
         }

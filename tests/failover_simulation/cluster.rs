@@ -96,6 +96,8 @@ pub(crate) struct Server {
     pub(crate) executed: Counts,
     pub(crate) receivers: Vec<Receiver>,
     pub(crate) applying: bool,
+    /// When that was last mended.
+    pub(crate) mended: Millis,
     /// Transactions per second that its applier manages.
     pub(crate) applier_rate: u64,
     credit: u64,
@@ -128,6 +130,7 @@ impl Server {
             executed: [0; MOST],
             receivers: sources.map(receiver).collect(),
             applying: true,
+            mended: 0,
             applier_rate: 2000,
             credit: 0,
         }

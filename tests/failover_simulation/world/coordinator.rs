@@ -78,6 +78,7 @@ impl World {
                     self.say(|| format!("p{proxy} answers {}: {answer:?}", id.0));
                     let asked = self.proxies[proxy].asked.remove(&id);
                     assert!(asked, "an answer that nobody waits for");
+                    self.proxies[proxy].answered = Some(self.now);
                 }
                 Action::Record(transition) => {
                     let (from, to) = (transition.from, transition.to);
@@ -207,7 +208,8 @@ impl World {
                 let awake = self.proxies[proxy].resumed + LONG_ENOUGH <= self.now;
                 let cut_off = awake && !self.proxies[proxy].reaches[source];
                 // An operator may want one all the same.
-                let ordered = !self.proxies[proxy].asked.is_empty();
+                let ordered = !self.proxies[proxy].asked.is_empty()
+                    || self.proxies[proxy].answered.is_some_and(|at| at >= began);
                 // Without a fence to wait for there is no time to hear of it.
                 let fenced = self.policy.fencing == Fencing::ReadOnly;
                 // A returned master's stranded transactions are kept from everybody, too.

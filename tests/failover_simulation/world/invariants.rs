@@ -4,7 +4,7 @@ use tandem::config::{Fencing, ReturningMaster};
 use tandem::routing::RoutingTable;
 use tandem::topology::{Term, ThreadState};
 
-use super::{MIN_INTERVAL, TROUBLE_ENDS, World};
+use super::{MIN_INTERVAL, TIMEOUT, TROUBLE_ENDS, World};
 use crate::cluster::Millis;
 
 /// A server that a proxy has reached for as long as this can be asked, fenced and looked at, although
@@ -204,7 +204,10 @@ impl World {
             let sealed = state.receivers.iter().all(|it| it.source == server || !it.running);
             // What is in quarantine passes nothing on.
             let kept_out = quarantine.iter().any(|it| it.server.index() == other);
-            if kept_out || [old, server].contains(&other) || !asked || !state.applying || !sealed {
+            // One whose applier stood still when it was looked at had nothing to give.
+            let applies =
+                state.applying && (state.mended == 0 || state.mended + TIMEOUT <= self.now);
+            if kept_out || [old, server].contains(&other) || !asked || !applies || !sealed {
                 continue;
             }
             assert!(

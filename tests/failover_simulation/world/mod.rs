@@ -141,6 +141,8 @@ struct Proxy {
     reached: [Option<Millis>; MOST],
     /// Requests that were not answered yet.
     asked: BTreeSet<RequestId>,
+    /// When the last request was answered.
+    answered: Option<Millis>,
     /// The last thing that the machine was told about each server's `read_only`, and when.
     told_open: [Option<(Millis, bool)>; MOST],
     steps_now: (Millis, u32),
@@ -244,6 +246,7 @@ impl World {
                 in_touch: [Some(0); MOST],
                 reached: [Some(0); MOST],
                 asked: BTreeSet::new(),
+                answered: None,
                 told_open: [None; MOST],
                 steps_now: (0, 0),
             });

@@ -156,7 +156,10 @@ impl World {
                 let pair = (server.min(other), server.max(other));
                 self.cluster.cut.retain(|cut| *cut != pair);
             }
-            Kind::BreakApplier => self.cluster.servers[server].applying = true,
+            Kind::BreakApplier => {
+                self.cluster.servers[server].applying = true;
+                self.cluster.servers[server].mended = self.now;
+            }
             Kind::SlowApplier => self.cluster.servers[server].applier_rate = 2000,
             Kind::Pause => self.ask(proxy, Request::Resume),
             Kind::Stall
