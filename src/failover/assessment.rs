@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::policy::Policy;
-use crate::topology::{Outcome, Seen, Server, ServerId, Topology, UnreachableKind};
+use crate::topology::{Outcome, Server, ServerId, Topology, UnreachableKind};
 
 /// What the probes say about one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub fn assess(topology: &Topology, server: ServerId, policy: &Policy) -> Verdict
             if seen.failures < policy.fall {
                 return Verdict::Suspect(evidence);
             }
-            match witness(topology, server, seen).filter(|_| evidence.is_doubtful()) {
+            match witness(topology, server, policy).filter(|_| evidence.is_doubtful()) {
                 Some(witness) => Verdict::Isolated { evidence, witness: witness.name.clone() },
                 None => Verdict::Down(evidence),
             }
@@ -114,12 +114,17 @@ pub fn assess(topology: &Topology, server: ServerId, policy: &Policy) -> Verdict
     }
 }
 
-/// A server that hears `server` although we do not.
-fn witness<'a>(topology: &'a Topology, server: ServerId, seen: &Seen) -> Option<&'a Server> {
-    let since = seen.silent_from?.checked_sub(TOGETHER)?;
+/// A server that hears `server` although we do not. That one of its own looks was lost does not take back
+/// what it has said; that it is down does.
+fn witness<'a>(topology: &'a Topology, server: ServerId, policy: &Policy) -> Option<&'a Server> {
+    let since = topology.seen(server).silent_from?.checked_sub(TOGETHER)?;
     topology.servers().iter().find(|other| {
-        let last = topology.seen(other.id).last.as_ref();
-        let answers = last.is_some_and(|last| matches!(last.outcome, Outcome::Alive(_)));
+        let seen = topology.seen(other.id);
+        let answers = match seen.last.as_ref().map(|last| &last.outcome) {
+            Some(Outcome::Alive(_)) => true,
+            Some(Outcome::Unreachable { .. }) => seen.failures < policy.fall,
+            _ => false,
+        };
         answers
             && topology.hearing(other.id, server).is_some_and(|hearing| {
                 let period = hearing.period.filter(|period| *period <= LONGEST_PERIOD);

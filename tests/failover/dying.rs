@@ -21,8 +21,6 @@ use crate::patience::{eventually, within};
 use crate::process::{Process, master, monitor};
 use crate::wiretap::{Death, Place, Wiretap};
 
-/// A round of probes, within which somebody should be active. The median is held to it.
-const ROUND: Duration = Duration::from_secs(1);
 /// For each single case, on machines that are busy with other things.
 const LONG: Duration = Duration::from_secs(15);
 

@@ -96,7 +96,7 @@ impl World {
         }
         self.check_old_is_closed(proxy, server, seen);
         if !is_planned(reason) && !is_ordered(reason) {
-            self.check_called_for(proxy, server, seen);
+            self.check_called_for(proxy, server, seen, reason);
         }
         if reason.starts_with("forced") {
             return;
@@ -156,13 +156,17 @@ impl World {
     }
 
     /// A failover that nobody asked for: not soon after another, and not of a master that answers.
-    fn check_called_for(&self, proxy: usize, server: usize, seen: Term) {
+    fn check_called_for(&self, proxy: usize, server: usize, seen: Term, reason: &str) {
         let state = &self.proxies[proxy];
         if let Some(last) = state.failed_over {
             let pause = self.now - last;
             assert!(pause >= MIN_INTERVAL, "a failover {pause} ms after another");
         }
         let Some(old) = self.named(seen).filter(|old| *old != server) else { return };
+        // It may be another one that is replaced: one whose promotion was never answered.
+        if !reason.starts_with(&format!("m{} ", old + 1)) {
+            return;
+        }
         let crowded = self.cluster.servers[old].crowded;
         let reached = state.reached[old].is_some_and(|since| since + LONG_ENOUGH <= self.now);
         let awake = state.resumed + LONG_ENOUGH <= self.now;
