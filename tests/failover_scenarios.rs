@@ -333,7 +333,10 @@ impl Stage {
         let name = |server: &ServerId| self.servers.name(*server);
         match order {
             Order::Fence { server } => format!("fence {}", name(server)),
-            Order::Claim { server, next } => format!("claim {} and {}", name(server), name(next)),
+            Order::Claim { server, next: Some(next) } => {
+                format!("claim {} and {}", name(server), name(next))
+            }
+            Order::Claim { server, next: None } => format!("claim {}", name(server)),
             Order::Unclaim { server } => format!("let go of the claim on {}", name(server)),
             Order::Freeze { server } => format!("freeze {}", name(server)),
             Order::Reach { server, position, timeout } => {

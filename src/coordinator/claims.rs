@@ -28,17 +28,23 @@ const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(1);
 /// A connection that holds a lock; `None` when it broke, or is lent.
 type Held = tokio::sync::Mutex<Option<Connection>>;
 
-/// The claims of switchovers, by the server that is left.
+/// What this process has claimed.
 #[derive(Debug, Default)]
-pub(super) struct Claims(Mutex<HashMap<ServerId, Claim>>);
+pub(super) struct Claims {
+    /// By the server that is left.
+    held: Mutex<HashMap<ServerId, Claim>>,
+    /// The connection by which each server was claimed last. It may be there for some moments after it
+    /// was let go.
+    last: Mutex<HashMap<ServerId, u32>>,
+}
 
 /// The locks of one switchover.
 #[derive(Debug)]
 struct Claim {
     /// On the master that is left. Held for as long as this lives.
     _left: Arc<Held>,
-    /// On the one that is to be active.
-    next: Arc<Held>,
+    /// On the one that is to be active by plan.
+    next: Option<Arc<Held>>,
 }
 
 impl Claims {
@@ -47,12 +53,20 @@ impl Claims {
         &self,
         connections: &WarmConnections,
         left: ServerId,
-        next: ServerId,
+        next: Option<ServerId>,
     ) -> Result<(), OrderFailure> {
-        let left_held = hold(connections, left).await?;
-        let next_held = hold(connections, next).await?;
+        let left_held = self.hold(connections, left).await?;
+        let next_held = match next {
+            Some(next) => Some(self.hold(connections, next).await?),
+            None => None,
+        };
         self.all().insert(left, Claim { _left: left_held, next: next_held });
         Ok(())
+    }
+
+    /// The connection by which this process has claimed `server` last.
+    pub(super) fn own(&self, server: ServerId) -> Option<u32> {
+        self.last().get(&server).copied()
     }
 
     /// Lets go of them: with their connections go the locks.
@@ -62,7 +76,7 @@ impl Claims {
 
     /// The connection that holds the lock on the master that is to be active, if it still does.
     pub(super) async fn lend(&self, left: ServerId) -> Result<Connection, OrderFailure> {
-        let held = self.all().get(&left).map(|claim| claim.next.clone());
+        let held = self.all().get(&left).and_then(|claim| claim.next.clone());
         let connection = match held {
             Some(held) => held.lock().await.take(),
             None => None,
@@ -73,25 +87,35 @@ impl Claims {
 
     /// Takes back what was lent.
     pub(super) async fn take_back(&self, left: ServerId, connection: Connection) {
-        let held = self.all().get(&left).map(|claim| claim.next.clone());
+        let held = self.all().get(&left).and_then(|claim| claim.next.clone());
         if let Some(held) = held {
             *held.lock().await = Some(connection);
         }
     }
 
     fn all(&self) -> std::sync::MutexGuard<'_, HashMap<ServerId, Claim>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-async fn hold(connections: &WarmConnections, server: ServerId) -> Result<Arc<Held>, OrderFailure> {
-    let connection = connections.take(server).await;
-    let mut connection = connection.map_err(|error| not_connected(error, connections.user()))?;
-    claim(&mut connection).await?;
-    let held = Arc::new(Held::new(Some(connection)));
-    let name = connections.servers().name(server).to_owned();
-    tokio::spawn(show_life(name, Arc::downgrade(&held)));
-    Ok(held)
+    fn last(&self) -> std::sync::MutexGuard<'_, HashMap<ServerId, u32>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn hold(
+        &self,
+        connections: &WarmConnections,
+        server: ServerId,
+    ) -> Result<Arc<Held>, OrderFailure> {
+        let connection = connections.take(server).await;
+        let mut connection =
+            connection.map_err(|error| not_connected(error, connections.user()))?;
+        claim(&mut connection).await?;
+        self.last().insert(server, connection.id());
+        let held = Arc::new(Held::new(Some(connection)));
+        let name = connections.servers().name(server).to_owned();
+        tokio::spawn(show_life(name, Arc::downgrade(&held)));
+        Ok(held)
+    }
 }
 
 /// For as long as somebody else holds it.

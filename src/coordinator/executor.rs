@@ -183,8 +183,14 @@ impl SqlExecutor {
             }
             Order::Open { server, term } => {
                 let name = servers.name(*server);
-                let (result, switch) =
-                    open(&mut connection, name, *term, around.peers_answer).await?;
+                let (result, switch) = open(
+                    &mut connection,
+                    name,
+                    *term,
+                    around.peers_answer,
+                    self.claims.own(*server),
+                )
+                .await?;
                 self.remember(*server, switch);
                 return Ok((result, connection));
             }
@@ -206,12 +212,12 @@ impl SqlExecutor {
     }
 
     /// Takes the claim on both masters.
-    async fn claim(&self, server: ServerId, next: ServerId) -> OrderResult {
+    async fn claim(&self, server: ServerId, next: Option<ServerId>) -> OrderResult {
         let taken = self.claims.take(&self.connections, server, next);
         match timeout(FENCE_WITHIN, taken).await {
             Ok(Ok(())) => {
                 // Others for the next orders, which will be given while statements wait.
-                for server in [server, next] {
+                for server in [Some(server), next].into_iter().flatten() {
                     if let Ok(connection) = self.connections.take(server).await {
                         self.connections.give_back(server, connection);
                     }

@@ -15,6 +15,7 @@ use tracing::info;
 use super::catch_up::text_literal;
 use super::failure::failure;
 use super::semi_sync::{self, SemiSync, Switch};
+use super::switchover::LOCK as CLAIM;
 use crate::failover::{OrderFailure, OrderResult};
 use crate::monitor::{Answers, Columns, Connection, ConnectionError, IDLE_SECONDS};
 use crate::topology::grants::Privilege;
@@ -95,14 +96,21 @@ pub(super) async fn promote(
     }
 }
 
-/// Opens the server again, if `term` is still the highest that it knows.
+/// Opens the server again, if `term` is still the highest that it knows, and nobody else is at work on it:
+/// this may be an order that was long on its way. `own` is the connection of a claim of this process, which may
+/// not have ended yet.
 pub(super) async fn open(
     connection: &mut Connection,
     name: &str,
     term: Term,
     peers_answer: bool,
+    own: Option<u32>,
 ) -> Result<Outcome, OrderFailure> {
     let standing = stand(connection).await?;
+    if let Some(holder) = standing.claimed_by.filter(|holder| Some(*holder) != own) {
+        unlock(connection).await?;
+        return Err(OrderFailure::Claimed(format!("another Tandem (connection {holder})")));
+    }
     if let Some(highest) = standing.terms.first().filter(|row| row.term > term) {
         let result = superseded(highest);
         unlock(connection).await?;
@@ -150,6 +158,8 @@ fn superseded(row: &TermRow) -> OrderResult {
 
 /// Where a server stands, read under the lock.
 struct Standing {
+    /// The connection that holds the claim of a switchover.
+    claimed_by: Option<u32>,
     increment: u64,
     offset: u64,
     super_read_only: bool,
@@ -182,7 +192,8 @@ async fn stand(connection: &mut Connection) -> Result<Standing, OrderFailure> {
     };
     let question = format!(
         "SET SESSION wait_timeout={LOCK_IDLE_SECONDS}; \
-         SELECT GET_LOCK('{LOCK}', 2) AS locked, @@GLOBAL.auto_increment_increment AS step, \
+         SELECT GET_LOCK('{LOCK}', 2) AS locked, IS_USED_LOCK('{CLAIM}') AS claimed_by, \
+         @@GLOBAL.auto_increment_increment AS step, \
          @@GLOBAL.auto_increment_offset AS start, {super_read_only} AS super_read_only; {}; \
          SELECT * FROM tandem.term ORDER BY term DESC LIMIT 2",
         semi_sync::QUESTIONS
@@ -219,6 +230,7 @@ fn read_standing(answers: &Answers, has_table: bool) -> Result<Option<Standing>,
         })
     };
     Ok(Some(Standing {
+        claimed_by: first.find(&["claimed_by"]).and_then(|id| id.parse().ok()),
         increment: first.number(&["step"])?,
         offset: first.number(&["start"])?,
         super_read_only: first.number::<u8>(&["super_read_only"])? != 0,
@@ -290,6 +302,7 @@ mod tests {
 
     fn next(increment: u64, offset: u64, above: u64) -> u64 {
         let standing = Standing {
+            claimed_by: None,
             increment,
             offset,
             super_read_only: false,

@@ -17,7 +17,7 @@ use crate::topology::{Flavor, GtidSet, ThreadState};
 /// beginning to the end of a switchover. Every probe asks whether somebody holds it ([`Facts::claimed`]).
 ///
 /// [`Facts::claimed`]: crate::topology::Facts::claimed
-const LOCK: &str = "tandem.switchover";
+pub(super) const LOCK: &str = "tandem.switchover";
 
 /// The server ends the connection after this time without a word, should the machine of its holder have
 /// lost its power: until then others wait for it.

@@ -56,13 +56,13 @@ pub enum Order {
         server: ServerId,
     },
     /// Take the lock `tandem.switchover` on the master that is to be left, then on the one that is to be
-    /// active, and keep both until `Unclaim` or the end of the process: one switchover at a time, and
-    /// everybody can see whether its author lives.
+    /// active by plan, and keep both until `Unclaim` or the end of the process: one switchover at a time,
+    /// and everybody can see whether its author lives.
     Claim {
         /// The master that is to be left.
         server: ServerId,
-        /// The one that is to be active.
-        next: ServerId,
+        /// The one that is to be active; `None` in a failover, which takes place without a claim as well.
+        next: Option<ServerId>,
     },
     /// Let go of both locks again.
     Unclaim {

@@ -59,7 +59,7 @@ enum Step {
 
 impl Approaching {
     pub(super) fn enter(cx: &mut Context, switchover: Switchover) -> Phase {
-        let claim = cx.run(Order::Claim { server: switchover.from, next: switchover.to });
+        let claim = cx.run(Order::Claim { server: switchover.from, next: Some(switchover.to) });
         let until = cx.now + ORDER_PATIENCE;
         let close_by = cx.now + cx.policy.catch_up;
         Phase::Approaching(Self {

@@ -47,7 +47,8 @@ enum Found {
 pub(super) fn seal_others(cx: &mut Context, takeover: &Takeover, old: ServerId) {
     for server in others(cx, takeover, old) {
         let channel = channel_from(&cx.topology, server, old);
-        let receives = channel.is_some_and(|channel| channel.io != ThreadState::No);
+        let receives = channel.is_some_and(|channel| channel.io != ThreadState::No)
+            || cx.errands.was_started(server, old, cx.now);
         // Also one whose last answer was late or an error: it may well receive.
         let lives = matches!(
             cx.verdict(server),

@@ -59,7 +59,7 @@ pub(super) struct Context {
     pub(super) preferred_well_since: Option<Instant>,
     /// Who was active before the present hold, or is.
     pub(super) last_active: Option<ServerId>,
-    errands: Errands,
+    pub(super) errands: Errands,
     outstanding: BTreeMap<OrderId, Order>,
     next_order: u64,
     probes: Vec<ProbeClock>,

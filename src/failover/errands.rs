@@ -76,6 +76,11 @@ impl Errands {
         self.severed.insert((receiver, source), now);
     }
 
+    /// Whether `receiver` was ordered to receive from `source` so lately that no look may have shown it.
+    pub(super) fn was_started(&self, receiver: ServerId, source: ServerId, now: Instant) -> bool {
+        self.start_after.get(&(receiver, source)).is_some_and(|after| now < *after)
+    }
+
     /// Takes the answer of an order in.
     pub(super) fn finished(
         &mut self,

@@ -93,7 +93,7 @@ impl Waiting {
         let before = since.checked_sub(cx.policy.one_round()).unwrap_or(since);
         let was_claimed = |server| cx.writability.was_claimed_since(server, before);
         let why = match why {
-            Closed::ByUs => why,
+            // By our own fence, too: another proxy was at work on it when that came.
             _ if claimed => Closed::BySomebody,
             Closed::Abandoned if was_claimed(active) => Closed::LetGo,
             // The claim that was seen may be the one on the master that was left.

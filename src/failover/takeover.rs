@@ -161,7 +161,7 @@ impl Takeover {
         if let Some(server) = self.claimed(cx)
             && matches!(cx.verdict(server), Verdict::Alive | Verdict::Unwritable(_))
         {
-            cx.run(Order::Claim { server, next: self.candidate });
+            cx.run(Order::Claim { server, next: None });
         }
     }
 

@@ -332,6 +332,12 @@ impl Connection {
         self.dialect
     }
 
+    /// `CONNECTION_ID()`.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.conn.id()
+    }
+
     /// `@@server_id` at the time of the login.
     #[must_use]
     pub fn server_id(&self) -> u32 {

@@ -162,7 +162,7 @@ impl World {
                 OrderResult::Done
             }
             Order::FreeApplier { .. } => OrderResult::Done,
-            Order::Claim { next, .. } => self.claim(proxy, server, next.index()),
+            Order::Claim { next, .. } => self.claim(proxy, server, next.map(|next| next.index())),
             Order::Unclaim { .. } => {
                 self.let_go(proxy);
                 OrderResult::Done
@@ -266,6 +266,10 @@ impl World {
                 if let Some(result) = superseded(self, *term) {
                     return Some(result);
                 }
+                if self.cluster.servers[server].claimed.is_some_and(|holder| holder != proxy) {
+                    let claimed = OrderFailure::Claimed("somebody".to_owned());
+                    return Some(OrderResult::Failed(claimed));
+                }
                 self.cluster.servers[server].open(self.now);
                 OrderResult::Done
             }
@@ -273,18 +277,29 @@ impl World {
     }
 
     /// Both, one after the other, or none.
-    fn claim(&mut self, proxy: usize, left: usize, next: usize) -> OrderResult {
-        if let Err(kind) = self.reach(proxy, next) {
+    fn claim(&mut self, proxy: usize, left: usize, next: Option<usize>) -> OrderResult {
+        if let Some(Err(kind)) = next.map(|next| self.reach(proxy, next)) {
             return OrderResult::Failed(OrderFailure::Unreachable(kind.to_string()));
         }
+        let both = || [Some(left), next].into_iter().flatten();
         let others = |holder: Option<usize>| holder.is_some_and(|holder| holder != proxy);
-        if [left, next].into_iter().any(|server| others(self.cluster.servers[server].claimed)) {
+        if both().any(|server| others(self.cluster.servers[server].claimed)) {
             return OrderResult::Failed(OrderFailure::Claimed("somebody".to_owned()));
         }
-        for server in [left, next] {
+        for server in both() {
             self.cluster.servers[server].claimed = Some(proxy);
         }
         OrderResult::Done
+    }
+
+    /// The connection of a claim breaks. Only that of a switchover: the term of a failover that somebody ordered is
+    /// written without it (docs/switchover.md).
+    pub(super) fn break_claim(&mut self, server: usize) {
+        let planned = |holder: &mut usize| {
+            let phase = self.proxies[*holder].machine.status().phase;
+            !["catching up", "sealing", "comparing"].contains(&phase)
+        };
+        self.cluster.servers[server].claimed.take_if(planned);
     }
 
     /// The end of a proxy's claim.

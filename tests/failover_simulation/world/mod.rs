@@ -331,7 +331,7 @@ impl World {
             Happening::ProxyDies { proxy, life } if alive(self, proxy, life) => {
                 self.restart_proxy(proxy);
             }
-            Happening::ClaimBreaks { server } => self.cluster.servers[server].claimed = None,
+            Happening::ClaimBreaks { server } => self.break_claim(server),
             Happening::ClientWrites { proxy } => {
                 let calm = if self.now < TROUBLE_ENDS { 1 } else { 4 };
                 let pause = (3 + self.below(40)) * calm;
