@@ -25,6 +25,9 @@ use crate::topology::{GtidSet, ServerId, ThreadState};
 pub(super) struct Comparing {
     takeover: Takeover,
     old: ServerId,
+    /// Who was found to receive all the same, and was told once more: it may have come back meanwhile, and a
+    /// server starts its receivers with itself.
+    told_again: Vec<ServerId>,
     /// Only a look that began later shows what there is to be had.
     since: Instant,
     /// What is on its way to the candidate must have come by then.
@@ -45,7 +48,15 @@ enum Found {
 /// Has all standbys but the candidate stop receiving from `old`: nothing is to reach any of them
 /// behind the decision, neither now nor when `old` is back.
 pub(super) fn seal_others(cx: &mut Context, takeover: &Takeover, old: ServerId) {
-    for server in others(cx, takeover, old) {
+    for server in who_receives(cx, takeover, old) {
+        cx.run(Order::StopReceiving { server, source: old });
+    }
+}
+
+/// The standbys but the candidate that receive from `old`, as far as known.
+fn who_receives(cx: &Context, takeover: &Takeover, old: ServerId) -> Vec<ServerId> {
+    let receives = |server: &ServerId| {
+        let server = *server;
         let channel = channel_from(&cx.topology, server, old);
         let receives = channel.is_some_and(|channel| channel.io != ThreadState::No)
             || cx.errands.was_started(server, old, cx.now);
@@ -54,10 +65,9 @@ pub(super) fn seal_others(cx: &mut Context, takeover: &Takeover, old: ServerId) 
             cx.verdict(server),
             Verdict::Alive | Verdict::Suspect(_) | Verdict::SaysNo { .. }
         );
-        if receives && lives {
-            cx.run(Order::StopReceiving { server, source: old });
-        }
-    }
+        receives && lives
+    };
+    others(cx, takeover, old).into_iter().filter(receives).collect()
 }
 
 /// The masters that are neither replaced nor to be active.
@@ -81,7 +91,14 @@ impl Comparing {
         );
         cx.because(reason, Some(takeover.candidate));
         let give_up_at = cx.now + cx.policy.catch_up;
-        let phase = Self { takeover, old, since: cx.now, give_up_at, until: cx.now };
+        let phase = Self {
+            takeover,
+            old,
+            told_again: Vec::new(),
+            since: cx.now,
+            give_up_at,
+            until: cx.now,
+        };
         phase.look(cx)
     }
 
@@ -106,7 +123,7 @@ impl Comparing {
         asked
     }
 
-    pub(super) fn handle(self, cx: &mut Context, input: Input<'_>) -> Phase {
+    pub(super) fn handle(mut self, cx: &mut Context, input: Input<'_>) -> Phase {
         if self.takeover.is_off(cx, input) {
             return self.takeover.call_off(cx);
         }
@@ -124,6 +141,15 @@ impl Comparing {
         {
             let reason = format!("{} was opened again by somebody else", cx.name(self.old));
             return self.takeover.give_up(cx, reason);
+        }
+        let mut receiving = who_receives(cx, &self.takeover, self.old);
+        receiving.retain(|server| !self.told_again.contains(server));
+        if !receiving.is_empty() {
+            for server in &receiving {
+                cx.run(Order::StopReceiving { server: *server, source: self.old });
+            }
+            self.told_again.extend(receiving);
+            return self.look(cx);
         }
         match self.judge(cx) {
             Found::Enough => Promoting::enter(cx, self.takeover),
