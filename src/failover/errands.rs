@@ -12,7 +12,7 @@ use super::action::{Order, OrderId, OrderResult};
 use super::assessment::Verdict;
 use super::candidate::channel_from;
 use super::context::Context;
-use super::delivery::way;
+use super::delivery::{executed, way};
 use super::policy::ERRAND_SPACING;
 use super::quarantine::transactions;
 use crate::config::{Fencing, ReturningMaster};
@@ -45,7 +45,8 @@ struct Standby {
     /// What it has is being compared with what the active one has.
     comparing: Option<Comparing>,
     /// The others may receive from it: there was nothing that the active one lacks, or it was released.
-    cleared: bool,
+    /// This is what it had then.
+    cleared: Option<GtidSet>,
     /// It gets nothing of what the active one writes, or the other way round, because of another.
     parted: bool,
 }
@@ -91,7 +92,7 @@ impl Errands {
     ) {
         let freed = cx.with_quarantine(|quarantine, cx| quarantine.finished(cx, id, result));
         if let Some(freed) = freed {
-            self.standbys.entry(freed).or_default().cleared = true;
+            self.clear(cx, freed);
         }
         match order {
             Order::Fence { server } if self.fences.remove(&id) => {
@@ -203,7 +204,7 @@ impl Errands {
         let runs = |receiver: &ServerId| !is_stopped(&cx.topology, (*receiver, standby));
         let open = receivers.into_iter().find(runs);
         if cx.with_quarantine(|quarantine, cx| quarantine.look_after(cx, standby, open)) {
-            self.standbys.entry(standby).or_default().cleared = true;
+            self.clear(cx, standby);
         }
     }
 
@@ -214,7 +215,7 @@ impl Errands {
             && self.is_cut_off(cx, standby, active)
             && !cx.quarantine.holds(standby);
         let state = self.standbys.entry(standby).or_default();
-        state.away || gated && !state.cleared
+        state.away || gated && state.cleared.is_none()
     }
 
     /// Compares what a standby has with what the active one has, and decides whether the active one
@@ -230,7 +231,7 @@ impl Errands {
                 .any(|receiver| is_stopped(&cx.topology, (receiver, standby)));
         let state = self.standbys.entry(standby).or_default();
         // What flows by itself is allowed to nobody: should it be stopped, it is looked at again.
-        state.cleared = stranded.is_empty();
+        state.cleared = stranded.is_empty().then(|| executed(&cx.topology, standby));
         for pair in pairs_of(cx, standby) {
             if is_stopped(&cx.topology, pair) {
                 self.severed.entry(pair).or_insert(cx.now);
@@ -357,14 +358,33 @@ impl Errands {
             if self.start_after.get(&pair).is_some_and(|after| cx.now < *after) {
                 continue;
             }
+            if pair.1 == standby && self.has_grown(cx, standby, active) {
+                self.standbys.entry(standby).or_default().doubt();
+                continue;
+            }
             self.start_after.insert(pair, cx.now + ERRAND_SPACING);
             cx.run(Order::StartReceiving { server: pair.0, source: pair.1 });
         }
     }
 
+    /// Everybody may have what `standby` has.
+    fn clear(&mut self, cx: &Context, standby: ServerId) {
+        self.standbys.entry(standby).or_default().cleared = Some(executed(&cx.topology, standby));
+    }
+
+    /// Whether a standby may have more of its own than when it was cleared: somebody may have opened it in
+    /// between, and another proxy closed it before we saw that.
+    fn has_grown(&self, cx: &Context, standby: ServerId, active: ServerId) -> bool {
+        let cleared = self.standbys.get(&standby).and_then(|state| state.cleared.as_ref());
+        cleared.is_some_and(|had| {
+            let more = executed(&cx.topology, standby).subtract(had);
+            !more.subtract(&executed(&cx.topology, active)).is_empty()
+        })
+    }
+
     fn may_deliver(&self, cx: &Context, standby: ServerId) -> bool {
         cx.policy.returning_master == ReturningMaster::Merge
-            || self.standbys.get(&standby).is_some_and(|state| state.cleared)
+            || self.standbys.get(&standby).is_some_and(|state| state.cleared.is_some())
     }
 
     /// A proxy that died in the course of a failover may have left a standby without its receiver.
@@ -389,7 +409,7 @@ impl Errands {
 impl Standby {
     /// What it has is to be compared anew before the active one may receive from it.
     fn doubt(&mut self) {
-        (self.cleared, self.comparing) = (false, None);
+        (self.cleared, self.comparing) = (None, None);
     }
 
     /// What the standby has and the active one lacks, once both have been looked at in this order.
