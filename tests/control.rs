@@ -248,7 +248,7 @@ async fn first_decision_and_switchover(rig: &Rig, eyes: &mut Eyes) {
     let unclaimed = executor.carry_out(&planned, around(1)).await;
     let why = "no planned term without a claim";
     assert!(matches!(unclaimed, OrderResult::Failed(OrderFailure::Unreachable(_))), "{why}");
-    let claim = Order::Claim { server: M1, next: M2 };
+    let claim = Order::Claim { server: M1, next: Some(M2) };
     assert_eq!(executor.carry_out(&claim, around(2)).await, OrderResult::Done);
     for _ in 0..2 {
         assert_eq!(
@@ -478,7 +478,8 @@ async fn locked_tables(rig: &Rig) {
 /// The claim of a switchover is seen by everybody, and ends with the process that holds it.
 async fn claims(rig: &Rig, eyes: &mut Eyes) {
     let (one, other) = (rig.executor("one:1"), rig.executor("other:1"));
-    let (claim, unclaim) = (Order::Claim { server: M1, next: M2 }, Order::Unclaim { server: M1 });
+    let (claim, unclaim) =
+        (Order::Claim { server: M1, next: Some(M2) }, Order::Unclaim { server: M1 });
     assert_eq!(one.carry_out(&claim, around(2)).await, OrderResult::Done);
     eyes.facts(M1, "the claim", |facts| facts.claimed).await;
     eyes.facts(M2, "the claim", |facts| facts.claimed).await;

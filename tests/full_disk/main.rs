@@ -11,7 +11,6 @@ mod ledger;
 #[allow(dead_code, reason = "shared with another suite")]
 mod patience;
 #[path = "../support/mod.rs"]
-#[allow(dead_code, reason = "shared with another suite")]
 mod support;
 
 use std::collections::BTreeSet;
