@@ -109,7 +109,7 @@ impl Claims {
         let connection = connections.take(server).await;
         let mut connection =
             connection.map_err(|error| not_connected(error, connections.user()))?;
-        claim(&mut connection).await?;
+        claim(&mut connection, self.own(server)).await?;
         self.last().insert(server, connection.id());
         let held = Arc::new(Held::new(Some(connection)));
         let name = connections.servers().name(server).to_owned();

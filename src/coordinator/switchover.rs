@@ -23,8 +23,16 @@ pub(super) const LOCK: &str = "tandem.switchover";
 /// lost its power: until then others wait for it.
 pub(super) const CLAIM_SECONDS: u32 = 3;
 
-/// Takes the lock. It is held for as long as `connection` lives.
-pub(super) async fn claim(connection: &mut Connection) -> Result<(), OrderFailure> {
+/// How long the end of our own last claim is waited for: it ends when the server notices that its connection
+/// was closed.
+const OWN_ENDS_WITHIN: u8 = 1;
+
+/// Takes the lock. It is held for as long as `connection` lives. `own` is the connection of this process that
+/// held it last.
+pub(super) async fn claim(
+    connection: &mut Connection,
+    own: Option<u32>,
+) -> Result<(), OrderFailure> {
     let idle = format!("SET SESSION wait_timeout={CLAIM_SECONDS}");
     ask(connection, &idle, Privilege::Terms).await?;
     let question =
@@ -36,6 +44,13 @@ pub(super) async fn claim(connection: &mut Connection) -> Result<(), OrderFailur
         return Ok(());
     }
     let holder = text("holder").unwrap_or_else(|| "unknown".into());
+    if own.is_some_and(|own| holder == own.to_string()) {
+        let question = format!("SELECT GET_LOCK('{LOCK}', {OWN_ENDS_WITHIN}) AS locked");
+        let rows = ask(connection, &question, Privilege::Terms).await?;
+        if rows.first().is_some_and(|row| Columns(row).find(&["locked"]).as_deref() == Some("1")) {
+            return Ok(());
+        }
+    }
     Err(OrderFailure::Claimed(format!("another Tandem (connection {holder})")))
 }
 
