@@ -43,6 +43,8 @@ impl Stack {
 
     /// A pair of this kind, and a proxy with these settings.
     pub async fn start_with(options: SandboxOptions, set: impl FnOnce(&mut Config)) -> Self {
+        // Another stack of this process may have done it.
+        let _ = tandem::logging::init_if_asked();
         let sandbox = Sandbox::start(options).await.expect("a pair of servers");
         let mut config = config_for(&sandbox);
         set(&mut config);
@@ -95,6 +97,21 @@ impl Stack {
             .await
             .unwrap_or_else(|_| panic!("{name:?} did not become active within {PATIENCE:?}"))
             .expect("the proxy runs");
+    }
+}
+
+/// A test that fails says what the proxy had decided.
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for row in self.app.handles().journal.rows_after(0) {
+                let decided = &row.transition;
+                eprintln!(
+                    "{:?} {} -> {}: {}",
+                    row.since_start, decided.from, decided.to, decided.reason
+                );
+            }
+        }
     }
 }
 
