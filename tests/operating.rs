@@ -205,7 +205,7 @@ async fn nobody_is_active(stack: &mut Stack) {
 }
 
 async fn a_shutdown(stack: Stack) {
-    let Stack { mut app, sandbox } = stack;
+    let Stack { mut app, sandbox, .. } = stack;
     let Some(ServerAddress::Tcp { port, .. }) = app.console().cloned() else { panic!("no port") };
     let options = OptsBuilder::default()
         .ip_or_hostname("127.0.0.1")

@@ -80,7 +80,7 @@ async fn a_proxy_starts_while_no_master_is_up_and_serves_as_soon_as_one_is() {
     }
     let app = tandem::app::App::start(config_for(&sandbox)).expect("it starts");
     let handles = app.handles().clone();
-    let stack = Stack { app, sandbox };
+    let stack = Stack::of(app, sandbox);
     let opts = stack.opts();
     let early = tokio::spawn(async move {
         let mut client = mysql_async::Conn::new(opts).await?;

@@ -87,10 +87,10 @@ async fn a_proxy_that_restarts_follows_the_term() {
     let term = stack.app.handles().routes.borrow().term;
     stack.sandbox.server_mut(0).restart().await.expect("started again");
     stack.sandbox.await_replication().await.expect("both threads say Yes");
-    let Stack { app, sandbox } = stack;
+    let Stack { app, sandbox, .. } = stack;
     tokio::task::spawn_blocking(move || app.stop()).await.expect("stopped");
     let app = App::start(config_for(&sandbox)).expect("a proxy");
-    let stack = Stack { app, sandbox };
+    let stack = Stack::of(app, sandbox);
     stack.await_active(None).await;
     let mut client = stack.connect().await;
     let server: Option<u32> = client.query_first("SELECT @@server_id").await.expect("asked");

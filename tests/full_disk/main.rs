@@ -72,7 +72,7 @@ async fn replaced() {
     let mut config = config_for(&sandbox);
     config.monitor.interval = Duration::from_millis(500);
     config.failover.min_interval = Duration::ZERO;
-    let mut stack = Stack { app: App::start(config).expect("a proxy"), sandbox };
+    let mut stack = Stack::of(App::start(config).expect("a proxy"), sandbox);
     // Dropped before the servers: their directory is to be removed.
     let _disk = disk;
     stack.await_active(Some("m1")).await;

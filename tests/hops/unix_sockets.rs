@@ -26,7 +26,7 @@ async fn a_client_and_its_masters_by_socket() {
         .map(|server| (server.name().to_owned(), ServerAddress::Unix(server.socket())));
     config.servers = Servers::new(masters, []);
     let again = config.clone();
-    let mut stack = Stack { app: App::start(config).expect("a proxy"), sandbox };
+    let mut stack = Stack::of(App::start(config).expect("a proxy"), sandbox);
     stack.await_active(None).await;
     let taken = App::start(again).expect_err("taken").to_string();
     assert!(taken.contains("already in use"), "{taken}");
@@ -57,7 +57,7 @@ async fn a_client_and_its_masters_by_socket() {
         client.query_first("SELECT a, @@server_id FROM t").await.expect("asked elsewhere");
     assert_eq!(row, Some((1, 2)));
     drop(client);
-    let Stack { app, sandbox } = stack;
+    let Stack { app, sandbox, .. } = stack;
     tokio::task::spawn_blocking(|| app.stop()).await.expect("stopped");
     assert!(!socket.exists(), "the socket was left behind");
     drop(sandbox);

@@ -2,10 +2,12 @@
 
 #![allow(dead_code, unreachable_pub)] // each suite uses its own part of it
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tandem::app::App;
 use tandem::config::Config;
+use tandem::coordinator::Journal;
 use tandem::sandbox::{Sandbox, SandboxOptions};
 use tandem::topology::ServerAddress;
 
@@ -13,6 +15,22 @@ use tandem::topology::ServerAddress;
 pub struct Stack {
     pub app: App,
     pub sandbox: Sandbox,
+    _decided: Decided,
+}
+
+/// What the proxy decided, said by a test that fails.
+struct Decided(Arc<Journal>);
+
+impl Drop for Decided {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for row in self.0.rows_after(0) {
+                let decided = &row.transition;
+                let (from, to) = (decided.from, decided.to);
+                eprintln!("{:?} {from} -> {to}: {}", row.since_start, decided.reason);
+            }
+        }
+    }
 }
 
 /// For what must happen; it bounds a failing test and nothing else.
@@ -49,9 +67,15 @@ impl Stack {
         let mut config = config_for(&sandbox);
         set(&mut config);
         let app = App::start(config).expect("a proxy");
-        let stack = Self { app, sandbox };
+        let stack = Self::of(app, sandbox);
         stack.await_active(None).await;
         stack
+    }
+
+    /// A proxy that was started before a pair.
+    pub fn of(app: App, sandbox: Sandbox) -> Self {
+        let decided = Decided(Arc::clone(&app.handles().journal));
+        Self { app, sandbox, _decided: decided }
     }
 
     /// The port for applications.
@@ -97,21 +121,6 @@ impl Stack {
             .await
             .unwrap_or_else(|_| panic!("{name:?} did not become active within {PATIENCE:?}"))
             .expect("the proxy runs");
-    }
-}
-
-/// A test that fails says what the proxy had decided.
-impl Drop for Stack {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for row in self.app.handles().journal.rows_after(0) {
-                let decided = &row.transition;
-                eprintln!(
-                    "{:?} {} -> {}: {}",
-                    row.since_start, decided.from, decided.to, decided.reason
-                );
-            }
-        }
     }
 }
 
