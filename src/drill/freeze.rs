@@ -6,6 +6,7 @@ use mysql_async::prelude::Queryable as _;
 
 use super::kill::until_acknowledged;
 use super::output::Output;
+use super::parts::{CATCHING_UP, NOTICING, PROMOTING, REST, RESUMING, SEALING, note_parts};
 use super::report::{Measure, Report, Run};
 use super::stage::{Kind, Moment, Stage};
 use super::transfers::Transferred;
@@ -20,6 +21,9 @@ const ENOUGH: [u64; 2] = [200, 500];
 
 const GAP: Measure = Measure { key: "gap", name: "gap: SIGSTOP to first acknowledged" };
 const FENCED: Measure = Measure { key: "fenced", name: "SIGCONT to read_only" };
+
+const MEASURES: &[Measure] =
+    &[GAP, REST, NOTICING, CATCHING_UP, SEALING, PROMOTING, RESUMING, FENCED];
 
 /// With the default settings, then with short ones.
 pub(super) async fn drill(
@@ -57,7 +61,7 @@ async fn freeze(
         stage.text(&kind),
         kind.load.text(),
     ];
-    let report = found.insert(Report::new("freeze", &[GAP, FENCED], setting));
+    let report = found.insert(Report::new("freeze", MEASURES, setting));
     out.begin(report)?;
     let mut transferred = Transferred::default();
     for number in 1..=runs {
@@ -68,8 +72,9 @@ async fn freeze(
             number,
             runs,
             &format!(
-                "gap {:.0} ms, fenced {:.1} ms after, held {}, unknown {}, lost {}",
+                "gap {:.0} ms ({:.0} without catch-up), fenced {:.1} ms after, held {}, unknown {}, lost {}",
                 run.value(GAP),
+                run.value(REST),
                 run.value(FENCED),
                 run.counts.held,
                 run.counts.unknown,
@@ -91,9 +96,11 @@ async fn once(
     let old = stage.active()?;
     tokio::time::sleep(WARM).await;
     let before = stage.proxy.counters().await?;
+    stage.transitions();
     let frozen = Moment::now(&traffic.book);
     stage.sandbox.server(old).freeze().await?;
     until_acknowledged(&traffic, 1 - old, kind.load.a_second_or(ENOUGH[0])).await?;
+    let rows = stage.transitions();
     stage.check_total(1 - old, &traffic.tables, report).await?;
     let thawed = Instant::now();
     stage.sandbox.server(old).thaw()?;
@@ -105,8 +112,10 @@ async fn once(
     stage.await_equal(&told.tables).await?;
     let kill = Kill { master: old, at: frozen.at };
     let (mut run, gap) = stage.judge(&told, kill, before, kind, report).await?;
-    let first = gap.map_or(f64::NAN, |Gap { first, .. }| frozen.to(first));
-    run.time(GAP, first);
+    if let Some(Gap { first, .. }) = gap {
+        run.time(GAP, frozen.to(first));
+        note_parts(&mut run, frozen.to(first), frozen, first, &rows);
+    }
     run.time(FENCED, fenced);
     Ok((run, told.transferred))
 }

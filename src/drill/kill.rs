@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::load::{Told, Traffic};
 use super::output::Output;
+use super::parts::{CATCHING_UP, NOTICING, PROMOTING, REST, RESUMING, SEALING, note_parts};
 use super::proxy::Counters;
 use super::report::{Measure, Report, Run};
 use super::stage::{Kind, Moment, Stage, when};
 use super::transfers::Transferred;
 use super::{DrillError, conclude, ms, within};
-use crate::checker::{Gap, Kill};
-use crate::coordinator::JournalRow;
+use crate::checker::Kill;
 
 /// How long clients write before it.
 const WARM: Duration = Duration::from_millis(1500);
@@ -29,15 +29,9 @@ const RISE: u32 = 1;
 /// So many rows of the new master, at most, before a run ends.
 const ENOUGH: u64 = 200;
 
+const CLOSED: Measure = Measure { key: "closed", name: "    until the system closed a connection" };
 pub(super) const GAP: Measure =
     Measure { key: "gap", name: "gap: last acknowledged to first after" };
-const REST: Measure = Measure { key: "gap_without_catch_up", name: "gap without the catch-up" };
-const NOTICING: Measure = Measure { key: "noticing", name: "  noticing: kill to held" };
-const CLOSED: Measure = Measure { key: "closed", name: "    until the system closed a connection" };
-const CATCHING_UP: Measure = Measure { key: "catching_up", name: "  catching up" };
-const SEALING: Measure = Measure { key: "sealing", name: "  sealing: receiver stopped, drained" };
-const PROMOTING: Measure = Measure { key: "promoting", name: "  promoting: term, read_only=0" };
-const RESUMING: Measure = Measure { key: "resuming", name: "  resuming: to first acknowledged" };
 
 const WRITES: Measure = Measure { key: "writes_a_second", name: "writes" };
 const WAIT: Measure =
@@ -111,7 +105,9 @@ async fn once(
     let kill = Kill { master: old, at: killed.at };
     let (mut run, gap) = stage.judge(&told, kill, before, kind, report).await?;
     if let Some(gap) = gap {
-        note_gap(&mut run, gap, killed, &rows);
+        run.time(CLOSED, when(&rows, killed, "suspect"));
+        run.time(GAP, ms(gap.length()));
+        note_parts(&mut run, ms(gap.length()), killed, gap.first, &rows);
     }
     run.load(WRITES, load.a_second());
     run.load(WAIT, load.wait());
@@ -184,20 +180,4 @@ pub(super) async fn until_acknowledged(
         Ok(())
     })
     .await
-}
-
-/// The gap and its parts.
-fn note_gap(run: &mut Run, gap: Gap, killed: Moment, rows: &[JournalRow]) {
-    let at = |phase| when(rows, killed, phase);
-    run.time(CLOSED, at("suspect"));
-    let (catching, sealing, promoting, steady) =
-        (at("catching up"), at("sealing"), at("promoting"), at("steady"));
-    let whole = ms(gap.length());
-    run.time(GAP, whole);
-    run.time(REST, whole - (sealing - catching));
-    run.time(NOTICING, catching);
-    run.time(CATCHING_UP, sealing - catching);
-    run.time(SEALING, promoting - sealing);
-    run.time(PROMOTING, steady - promoting);
-    run.time(RESUMING, killed.to(gap.first) - steady);
 }

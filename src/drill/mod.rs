@@ -17,6 +17,7 @@ mod freeze;
 mod kill;
 mod load;
 mod output;
+mod parts;
 mod proxy;
 mod real_pair;
 mod report;
