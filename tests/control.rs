@@ -176,7 +176,7 @@ impl Eyes {
 }
 
 fn around(source: u32) -> Surroundings {
-    Surroundings { source_server_id: Some(source), peers_answer: true }
+    Surroundings { source_server_id: Some(source), answers: true, peers_answer: true }
 }
 
 fn promote(server: ServerId, seen: u64) -> Order {
@@ -519,7 +519,7 @@ async fn a_killed_master_is_refused_and_the_chain_is_short() {
     let observation = eyes.until(M1, "refused", refused).await;
     println!("refused {:?} after the request, probe {:?}", killed.elapsed(), observation.took);
 
-    let gone = Surroundings { source_server_id: Some(1), peers_answer: false };
+    let gone = Surroundings { source_server_id: Some(1), answers: true, peers_answer: false };
     let began = Instant::now();
     for (order, fails) in [
         (Order::Fence { server: M1 }, true),
@@ -733,7 +733,7 @@ async fn a_semi_synchronous_survivor_does_not_wait_for_the_dead() {
     let waiting = tokio::spawn(async move {
         early.query_drop("CREATE TABLE app.early (id INT PRIMARY KEY)").await
     });
-    let gone = Surroundings { source_server_id: Some(1), peers_answer: false };
+    let gone = Surroundings { source_server_id: Some(1), answers: true, peers_answer: false };
     let began = Instant::now();
     let done = executor.carry_out(&promote(M2, 1), gone).await;
     println!("promoted a semi-synchronous survivor in {:?}", began.elapsed());
@@ -768,7 +768,7 @@ async fn a_semi_synchronous_standby_catches_up_without_the_dead() {
     rig.root(M1, "INSERT INTO app.t VALUES (1)").await;
     rig.sandbox.server_mut(0).kill().await.expect("killed");
     lock.query_drop("UNLOCK TABLES").await.expect("unlocked");
-    let gone = Surroundings { source_server_id: Some(1), peers_answer: false };
+    let gone = Surroundings { source_server_id: Some(1), answers: true, peers_answer: false };
     let done = executor.carry_out(&catch_up(M2, PATIENCE), gone).await;
     assert_eq!(done, OrderResult::Done);
     assert_eq!(rig.value::<u8>(M2, "SELECT COUNT(*) FROM app.t").await, 1);

@@ -381,6 +381,7 @@ async fn orders_know_their_surroundings() {
     let asked = bench.hands.asked.lock().expect("free").clone();
     let around = |place: usize| asked[place].1.clone();
     assert_eq!(around(0).source_server_id, Some(11));
+    assert!(!around(0).answers, "m2 was never asked");
     assert!(around(1).peers_answer);
     assert!(!around(2).peers_answer, "m1 refuses now");
 }

@@ -41,6 +41,8 @@ pub trait Executor: Send + Sync + 'static {
 pub struct Surroundings {
     /// `@@server_id` of the order's source, where it was ever seen.
     pub source_server_id: Option<u32>,
+    /// Whether the order's own server answered its last probe.
+    pub answers: bool,
     /// Whether every other master answered its last probe.
     pub peers_answer: bool,
 }
@@ -63,6 +65,7 @@ impl Surroundings {
             source_server_id: source
                 .and_then(|source| topology.facts(source))
                 .map(|facts| facts.server_id),
+            answers: topology.seen(order.server()).answers(),
             peers_answer: peers.all(|peer| topology.seen(peer.id).answers()),
         }
     }
@@ -127,7 +130,10 @@ impl SqlExecutor {
         match order {
             Order::Fence { server } => {
                 let name = servers.name(*server);
-                let switch = fence(&mut connection, name, around.peers_answer).await?;
+                // One that is frozen reads this when it thaws, and does not know then that its replicas
+                // have gone.
+                let acknowledged = around.peers_answer && around.answers;
+                let switch = fence(&mut connection, name, acknowledged).await?;
                 self.remember(*server, switch);
             }
             Order::Freeze { .. } => {

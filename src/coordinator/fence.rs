@@ -22,16 +22,17 @@ use crate::monitor::{Answers, Columns, Connection, ConnectionError, WaitingForRo
 use crate::topology::Flavor;
 use crate::topology::grants::Privilege;
 
-/// Makes the server refuse writes. Returns the switch of semi-synchronous replication if it had to be
+/// Makes the server refuse writes. `acknowledged`: whether its replicas can be relied on to acknowledge
+/// the commits that wait for them. Returns the switch of semi-synchronous replication if it had to be
 /// turned off.
 pub(super) async fn fence(
     connection: &mut Connection,
     server: &str,
-    peers_answer: bool,
+    acknowledged: bool,
 ) -> Result<Option<Switch>, OrderFailure> {
     let statement = closing(connection.dialect().flavor);
     // A refusal here is no reason to leave the door open.
-    let switch = clear_the_way(connection, server, peers_answer).await.unwrap_or_else(|error| {
+    let switch = clear_the_way(connection, server, acknowledged).await.unwrap_or_else(|error| {
         debug!(server, %error, "commits that hang are left as they are");
         None
     });
@@ -54,19 +55,22 @@ pub(super) fn closing(flavor: Flavor) -> &'static str {
 }
 
 /// Ends the commits that wait for an acknowledgement which will not come.
+///
+/// The server's own count of its replicas does not tell that in any case: right after a thaw it still
+/// counts those that left long ago, until it next sends them something.
 async fn clear_the_way(
     connection: &mut Connection,
     server: &str,
-    peers_answer: bool,
+    acknowledged: bool,
 ) -> Result<Option<Switch>, ConnectionError> {
-    if !would_hang(connection, peers_answer).await? {
+    if !would_hang(connection, acknowledged).await? {
         return Ok(None);
     }
     let waiting = connection.ask(WAITING).await?.all()?;
     for row in waiting.first().into_iter().flatten().map(Columns) {
         end(connection, row.number(&["id"])?).await?;
     }
-    release_applier(connection, server, peers_answer).await
+    release_applier(connection, server, acknowledged).await
 }
 
 /// Ends the commits that wait for room on the disk.
