@@ -57,8 +57,11 @@ pub(super) fn seal_others(cx: &mut Context, takeover: &Takeover, old: ServerId) 
 fn who_receives(cx: &Context, takeover: &Takeover, old: ServerId) -> Vec<ServerId> {
     let receives = |server: &ServerId| {
         let server = *server;
+        // One that answers with errors only, ever since we were started, may do so as well.
+        let unknown = cx.topology.facts(server).is_none();
         let channel = channel_from(&cx.topology, server, old);
-        let receives = channel.is_some_and(|channel| channel.io != ThreadState::No)
+        let receives = unknown
+            || channel.is_some_and(|channel| channel.io != ThreadState::No)
             || cx.errands.was_started(server, old, cx.now);
         // Also one whose last answer was late or an error: it may well receive.
         let lives = matches!(

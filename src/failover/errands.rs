@@ -14,7 +14,7 @@ use super::candidate::channel_from;
 use super::context::Context;
 use super::delivery::{executed, way};
 use super::policy::ERRAND_SPACING;
-use super::quarantine::transactions;
+use super::quarantine::{Ended, transactions};
 use crate::config::{Fencing, ReturningMaster};
 use crate::topology::{GtidSet, ServerId, Term, ThreadState, Topology};
 
@@ -203,8 +203,10 @@ impl Errands {
         let receivers = receivers_of(cx, standby, active);
         let runs = |receiver: &ServerId| !is_stopped(&cx.topology, (*receiver, standby));
         let open = receivers.into_iter().find(runs);
-        if cx.with_quarantine(|quarantine, cx| quarantine.look_after(cx, standby, open)) {
-            self.clear(cx, standby);
+        match cx.with_quarantine(|quarantine, cx| quarantine.look_after(cx, standby, open)) {
+            Some(Ended::Released) => self.clear(cx, standby),
+            Some(Ended::Received) => self.standbys.entry(standby).or_default().doubt(),
+            None => {}
         }
     }
 
@@ -432,6 +434,10 @@ impl Standby {
             Some(Comparing::Standby(_)) => cx.ask_probe_soon(standby),
             Some(Comparing::Active(since, executed)) if cx.looked_since(active, since) => {
                 self.comparing = None;
+                // This process may have stood still meanwhile: what the standby had is long ago.
+                if cx.now > since + cx.policy.one_round() {
+                    return self.compare(cx, standby, active);
+                }
                 return Some(executed.subtract(&cx.topology.facts(active)?.executed));
             }
             Some(Comparing::Active(..)) => cx.ask_probe_soon(active),

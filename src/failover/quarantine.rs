@@ -36,6 +36,16 @@ pub struct Quarantined {
     pub findings: Option<Arc<Stranded>>,
 }
 
+/// How a quarantine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The active one has all that was found. There may be more since: somebody may have opened the master
+    /// in between.
+    Received,
+    /// Somebody lets it deliver what it has.
+    Released,
+}
+
 #[derive(Clone, Debug)]
 struct Isolated {
     /// The active master, which lacks it.
@@ -117,14 +127,14 @@ impl Quarantine {
     }
 
     /// Looks after one of them. `open`: who receives from it although that was stopped: the active
-    /// master, or one that passes it on. Returns whether it is free.
+    /// master, or one that passes it on. Returns how its quarantine ended, if it did.
     pub(super) fn look_after(
         &mut self,
         cx: &mut Context,
         server: ServerId,
         open: Option<ServerId>,
-    ) -> bool {
-        let Some(isolated) = self.0.get_mut(&server) else { return true };
+    ) -> Option<Ended> {
+        let isolated = self.0.get_mut(&server)?;
         let active = isolated.active;
         if let Some(facts) = cx.topology.facts(active) {
             isolated.stranded = isolated.stranded.subtract(&facts.executed);
@@ -133,10 +143,10 @@ impl Quarantine {
             let reason = format!("{} has all that {} has", cx.name(active), cx.name(server));
             cx.record("quarantine", "standby", reason.clone(), Some(server));
             self.end(cx, server, Answer::Done(reason));
-            return true;
+            return Some(Ended::Received);
         }
         if isolated.delivering.is_some() {
-            return false;
+            return None;
         }
         if let Some(receiver) = open {
             if !booted_since(cx, receiver, isolated.since) {
@@ -144,14 +154,14 @@ impl Quarantine {
                 let reason = format!("{to} receives from {from}: somebody released it");
                 cx.record("quarantine", "standby", reason.clone(), Some(server));
                 self.end(cx, server, Answer::Done(reason));
-                return true;
+                return Some(Ended::Released);
             }
             // Its receivers started with it, and nobody has released anything.
             if cx.now >= isolated.act_after {
                 isolated.act_after = cx.now + ERRAND_SPACING;
                 cx.run(Order::StopReceiving { server: receiver, source: server });
             }
-            return false;
+            return None;
         }
         if isolated.findings.is_none()
             && isolated.reading.is_none()
@@ -165,7 +175,7 @@ impl Quarantine {
         {
             isolated.deliver(cx, server);
         }
-        false
+        None
     }
 
     /// What an operator wants done with what is stranded.

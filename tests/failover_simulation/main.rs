@@ -1,7 +1,7 @@
 //! The decision in a world of crashes, lag, partitions and other proxies.
 //!
 //! Seeded: a run is its seed. `SIMULATION_SEED=17` plays one run and prints what happens in it;
-//! `SIMULATION_RUNS=100000` plays more of them.
+//! `SIMULATION_RUNS=100000` plays more of them, and `SIMULATION_FIRST=100000` others.
 
 mod cluster;
 mod world;
@@ -22,13 +22,18 @@ fn no_run_breaks_a_promise() {
         return;
     }
     let runs = number("SIMULATION_RUNS").unwrap_or(RUNS);
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let seeds = number("SIMULATION_FIRST").unwrap_or(0);
+    let seeds = seeds..seeds + runs;
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
     let began = Instant::now();
     // Runs that fail are named at the end, and played again to see why.
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let all = std::thread::scope(|scope| {
-        let start = |first| scope.spawn(move || play((first..runs).step_by(threads as usize)));
+        let start = |first| {
+            let seeds = seeds.clone().skip(first).step_by(threads);
+            scope.spawn(|| play(seeds))
+        };
         let playing: Vec<_> = (0..threads).map(start).collect();
         let played = playing.into_iter().map(|thread| thread.join().expect("the thread ends"));
         played.fold(Played::default(), Played::and)

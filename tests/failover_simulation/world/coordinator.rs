@@ -68,6 +68,9 @@ impl World {
                 Action::Run { id, order } => {
                     self.say(|| format!("p{proxy} order {}: {order:?}", id.0));
                     let server = order.server().index();
+                    if let Order::Promote { .. } = order {
+                        self.proxies[proxy].promotes = self.now;
+                    }
                     self.proxies[proxy].queues[server].push_back((id, order));
                     if self.proxies[proxy].queues[server].len() == 1 {
                         self.send_order(proxy, server);
@@ -235,7 +238,7 @@ impl World {
                 OrderResult::Inspected(Arc::new(found))
             }
             Order::StartReceiving { source, .. } => {
-                self.check_quarantine(server, source.index());
+                self.check_quarantine(proxy, server, source.index());
                 self.cluster.start_receiving(server, source.index());
                 OrderResult::Done
             }

@@ -66,7 +66,9 @@ impl World {
             }
             let touch = proxy.in_touch[server].is_some_and(|since| since + LONG_ENOUGH <= at);
             let decided = proxy.promoted.is_some_and(|promoted| promoted == newer);
-            let had_to_close = touch && decided && self.cluster.servers[server].opened < at;
+            // Somebody else may open it behind the last look at it.
+            let opened = self.cluster.servers[server].opened;
+            let had_to_close = touch && decided && opened + TIMEOUT < at.min(proxy.promotes);
             assert!(
                 !(had_to_close || self.could_know(writer, newer)),
                 "m{} takes a write by term {term}; p{number} made m{} active by term {newer} {} ms ago",
@@ -225,10 +227,14 @@ impl World {
         }
     }
 
-    /// Nothing of a closed standby that the active master lacks reaches anybody before it is released,
-    /// and operators release only in peace.
-    pub(super) fn check_quarantine(&self, receiver: usize, standby: usize) {
-        if self.policy.returning_master == ReturningMaster::Merge || self.now >= TROUBLE_ENDS {
+    /// Nothing of a closed standby that the active master lacks reaches anybody who has not got it before
+    /// it is released, and operators release only in peace. A proxy that has just come back from a
+    /// standstill may not know what others did meanwhile.
+    pub(super) fn check_quarantine(&self, proxy: usize, receiver: usize, standby: usize) {
+        if self.proxies[proxy].resumed + TIMEOUT > self.now
+            || self.policy.returning_master == ReturningMaster::Merge
+            || self.now >= TROUBLE_ENDS
+        {
             return;
         }
         let cluster = &self.cluster;
@@ -243,7 +249,8 @@ impl World {
                 || to.read_only
                 || direct
                 || cluster.servers[receiver].receiver(standby).is_none_or(|it| it.running)
-                || from.log.len() <= to.executed[standby],
+                || from.log.len() <= to.executed[standby]
+                || from.log.len() <= cluster.servers[receiver].executed[standby],
             "m{} is about to receive what m{} has stranded",
             receiver + 1,
             standby + 1

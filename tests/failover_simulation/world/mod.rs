@@ -143,6 +143,8 @@ struct Proxy {
     asked: BTreeSet<RequestId>,
     /// When the last request was answered.
     answered: Option<Millis>,
+    /// When it last had somebody promoted.
+    promotes: Millis,
     /// The last thing that the machine was told about each server's `read_only`, and when.
     told_open: [Option<(Millis, bool)>; MOST],
     steps_now: (Millis, u32),
@@ -247,6 +249,7 @@ impl World {
                 reached: [Some(0); MOST],
                 asked: BTreeSet::new(),
                 answered: None,
+                promotes: 0,
                 told_open: [None; MOST],
                 steps_now: (0, 0),
             });

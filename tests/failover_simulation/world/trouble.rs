@@ -67,7 +67,7 @@ impl World {
             Kind::SlowApplier => self.cluster.servers[server].applier_rate = 20,
             Kind::RestartProxy => self.restart_proxy(proxy),
             Kind::Stall => {
-                let until = self.now + 20 + self.below(3000);
+                let until = (self.now + 20 + self.below(3000)).min(TROUBLE_ENDS);
                 let state = &mut self.proxies[proxy];
                 // What happens to it meanwhile waits for the end of the longest.
                 let until = until.max(state.stalled_until);
@@ -174,10 +174,6 @@ impl World {
 
     pub(super) fn heal_all(&mut self) {
         self.say(|| "-- peace".to_owned());
-        for proxy in &mut self.proxies {
-            proxy.stalled_until = proxy.stalled_until.min(self.now);
-            proxy.resumed = proxy.resumed.min(self.now);
-        }
         for index in 0..self.healing.len() {
             self.heal(index);
         }
