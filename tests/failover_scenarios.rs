@@ -36,9 +36,9 @@ use tandem::failover::{
 };
 use tandem::routing::{DrainReport, OpenSession, Writer};
 use tandem::topology::{
-    Beats, Channel, Conflict, Facts, Flavor, GtidSet, Identity, MergeVerdict, Observation, Outcome,
-    ServerId, Servers, Source, Stranded, StrandedTransaction, TableChange, Term, TermStore,
-    ThreadState, UnreachableKind,
+    Beats, Channel, Conflict, Discarded, Facts, Flavor, GtidSet, Identity, MergeVerdict,
+    Observation, Outcome, ServerId, Servers, Source, Stranded, StrandedTransaction, TableChange,
+    Term, TermStore, ThreadState, UnreachableKind,
 };
 
 #[test]
@@ -360,6 +360,13 @@ impl Stage {
             Order::Inspect { server, active } => {
                 format!("read what {} has and {} lacks", name(server), name(active))
             }
+            Order::Discard { server, active, .. } => {
+                format!("{} discards what {} lacks", name(server), name(active))
+            }
+            Order::PassOver { server, source, discarded } => {
+                let (server, source) = (name(server), name(source));
+                format!("{server} passes over {} of {source}", discarded.gtids)
+            }
             Order::StartReceiving { server, source } => {
                 format!("{} starts receiving from {}", name(server), name(source))
             }
@@ -515,6 +522,13 @@ fn answer(kind: &str, rest: &str) -> OrderResult {
     match kind {
         "done" => OrderResult::Done,
         "inspected" => OrderResult::Inspected(Arc::new(inspected(rest))),
+        "discarded" => OrderResult::Discarded(Arc::new(Discarded {
+            gtids: GtidSet::parse(Flavor::MariaDb, first).expect(rest),
+            transactions: 1,
+            tables: inspected(more).transactions.remove(0).tables,
+            rows: 1,
+            position: String::new(),
+        })),
         "frozen" => OrderResult::Frozen(GtidSet::parse(Flavor::MariaDb, first).expect(rest)),
         "dropped" => OrderResult::Dropped(GtidSet::parse(Flavor::MariaDb, first).expect(rest)),
         "claimed" => failed(OrderFailure::Claimed(rest.to_owned())),
@@ -525,6 +539,7 @@ fn answer(kind: &str, rest: &str) -> OrderResult {
         },
         "unreachable" => failed(OrderFailure::Unreachable(rest.to_owned())),
         "timeout" => failed(OrderFailure::TimedOut(rest.to_owned())),
+        "impossible" => failed(OrderFailure::Impossible(rest.to_owned())),
         "stopped" => failed(OrderFailure::ApplierStopped(rest.to_owned())),
         "denied" => failed(OrderFailure::Denied {
             message: "access denied".to_owned(),

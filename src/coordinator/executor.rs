@@ -11,6 +11,7 @@ use tracing::debug;
 use super::backlog::drop_backlog;
 use super::catch_up::catch_up;
 use super::claims::Claims;
+use super::discarding::{DISCARD_WITHIN, discard, pass_over};
 use super::failure::{failure, not_connected};
 use super::fence::fence;
 use super::inspecting::{Returned, inspect};
@@ -54,7 +55,8 @@ impl Surroundings {
         let source = match order {
             Order::StopReceiving { source, .. }
             | Order::DropBacklog { source, .. }
-            | Order::StartReceiving { source, .. } => Some(*source),
+            | Order::StartReceiving { source, .. }
+            | Order::PassOver { source, .. } => Some(*source),
             _ => None,
         };
         let mut peers = topology
@@ -94,6 +96,8 @@ const DROP_WITHIN: Duration = Duration::from_secs(25);
 const PROMOTE_WITHIN: Duration = Duration::from_secs(10);
 /// A log may be long, and is read from what the active master has to its end.
 const INSPECT_WITHIN: Duration = Duration::from_secs(60);
+/// A thousand empty transactions, each of them synced.
+const PASS_OVER_WITHIN: Duration = Duration::from_secs(60);
 /// A catch-up has its own bound; this is what its last question may take beyond it.
 const CATCH_UP_GRACE: Duration = Duration::from_secs(2);
 
@@ -173,6 +177,15 @@ impl SqlExecutor {
                 };
                 let found = inspect(self.connections.dialer(), returned, active).await?;
                 return Ok((OrderResult::Inspected(Arc::new(found)), connection));
+            }
+            Order::Discard { server, active, term } => {
+                let (returned, active) = (servers.get(*server), servers.get(*active));
+                let addresses = (&returned.address, &active.address);
+                let dialer = self.connections.dialer();
+                return Ok((discard(dialer, &mut connection, addresses, *term).await?, connection));
+            }
+            Order::PassOver { source, discarded, .. } => {
+                pass_over(&mut connection, from(*source), discarded).await?;
             }
             Order::Promote { server, seen, reason, planned_from } => {
                 let decision = Decision {
@@ -273,6 +286,8 @@ fn bound(order: &Order) -> Duration {
         Order::StopReceiving { .. } | Order::StartReceiving { .. } => RECEIVING_WITHIN,
         Order::DropBacklog { .. } => DROP_WITHIN,
         Order::Inspect { .. } => INSPECT_WITHIN,
+        Order::Discard { .. } => DISCARD_WITHIN,
+        Order::PassOver { .. } => PASS_OVER_WITHIN,
         Order::Promote { .. } | Order::Open { .. } => PROMOTE_WITHIN,
     }
 }

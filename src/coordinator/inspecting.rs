@@ -27,10 +27,7 @@ pub(super) async fn inspect(
     active: &ServerAddress,
 ) -> Result<Stranded, OrderFailure> {
     let dialer = dialer.clone().for_logs();
-    let connect = async |address| {
-        let connection = dialer.connect(address, CONNECT_WITHIN).await;
-        connection.map(end).map_err(not_connected)
-    };
+    let connect = async |address| connect_for_logs(&dialer, address).await.map(end);
     let ends = (connect(returned.address).await?, connect(active).await?);
     // A task, so that a log which the driver's decoder cannot stand ends that and not the coordinator's
     // lane.
@@ -50,7 +47,15 @@ pub(super) async fn inspect(
     })
 }
 
-fn end(connection: Connection) -> End {
+/// A connection of `dialer`'s, which is one for logs.
+pub(super) async fn connect_for_logs(
+    dialer: &Dialer,
+    address: &ServerAddress,
+) -> Result<Connection, OrderFailure> {
+    dialer.connect(address, CONNECT_WITHIN).await.map_err(not_connected)
+}
+
+pub(super) fn end(connection: Connection) -> End {
     let (dialect, account) = (connection.dialect(), connection.account().to_owned());
     End { conn: connection.into_conn(), dialect, account }
 }

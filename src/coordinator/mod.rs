@@ -29,6 +29,7 @@ mod backlog_watch;
 mod catch_up;
 mod change_meter;
 mod claims;
+mod discarding;
 mod driver;
 mod event_file;
 mod executor;

@@ -21,12 +21,9 @@ use crate::monitor::{Answers, Columns, Connection, ConnectionError, IDLE_SECONDS
 use crate::topology::grants::Privilege;
 use crate::topology::{Flavor, Term};
 
-/// The lock that serialises writers of terms.
-const LOCK: &str = "tandem.term";
-
-/// How long its holder may be silent before the server ends its connection, and the lock with it. A
-/// holder whose machine lost its power never closes the connection, and nobody could be made active
-/// here for as long as the server believes in it.
+/// How long the holder of [`Term::LOCK`] may be silent before the server ends its connection, and the
+/// lock with it. A holder whose machine lost its power never closes the connection, and nobody could be
+/// made active here for as long as the server believes in it.
 const LOCK_IDLE_SECONDS: u32 = 2;
 
 /// A decision to be written.
@@ -192,10 +189,11 @@ async fn stand(connection: &mut Connection) -> Result<Standing, OrderFailure> {
     };
     let question = format!(
         "SET SESSION wait_timeout={LOCK_IDLE_SECONDS}; \
-         SELECT GET_LOCK('{LOCK}', 2) AS locked, IS_USED_LOCK('{CLAIM}') AS claimed_by, \
+         SELECT GET_LOCK('{}', 2) AS locked, IS_USED_LOCK('{CLAIM}') AS claimed_by, \
          @@GLOBAL.auto_increment_increment AS step, \
          @@GLOBAL.auto_increment_offset AS start, {super_read_only} AS super_read_only; {}; \
          SELECT * FROM tandem.term ORDER BY term DESC LIMIT 2",
+        Term::LOCK,
         semi_sync::QUESTIONS
     );
     let answers = connection.ask(&question).await;
@@ -271,7 +269,8 @@ fn open_and_unlock(connection: &Connection) -> Vec<(String, Privilege)> {
 /// The connection has other orders before it: it is as it was before the lock was taken.
 fn release() -> [(String, Privilege); 2] {
     let idle = format!("SET SESSION wait_timeout={IDLE_SECONDS}");
-    [(format!("DO RELEASE_LOCK('{LOCK}')"), Privilege::Terms), (idle, Privilege::Terms)]
+    let unlock = format!("DO RELEASE_LOCK('{}')", Term::LOCK);
+    [(unlock, Privilege::Terms), (idle, Privilege::Terms)]
 }
 
 /// Runs the statements in one packet; a refusal is attributed to the privilege of its statement.

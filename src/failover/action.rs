@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::request::{Answer, RequestId};
 use crate::routing::RoutingTable;
-use crate::topology::{GtidSet, ServerId, Stranded, Term};
+use crate::topology::{Discarded, GtidSet, ServerId, Stranded, Term};
 
 /// Something to do. Actions of one step may be carried out in any order, but `Publish`es and
 /// `Record`s must not overtake each other, and **orders to one server are carried out one after the
@@ -120,6 +120,27 @@ pub enum Order {
         /// The active one.
         active: ServerId,
     },
+    /// Undo on a returned master what the active one lacks, row by row and outside of its log. Changes
+    /// nothing when it cannot all be undone. The result is `Discarded`; `PassOver` must follow.
+    Discard {
+        /// The returned master.
+        server: ServerId,
+        /// The active one.
+        active: ServerId,
+        /// The term that names it. If the server knows a higher one, it may have taken writes since:
+        /// nothing is done and the result is `Superseded`.
+        term: Term,
+    },
+    /// Have the active master count as executed what `source` has discarded, so that it never fetches
+    /// it.
+    PassOver {
+        /// The active master.
+        server: ServerId,
+        /// The returned one.
+        source: ServerId,
+        /// What that one has discarded.
+        discarded: Arc<Discarded>,
+    },
     /// Write the decision on the new active and make it writable. The point of no return.
     Promote {
         /// The new active master.
@@ -161,6 +182,8 @@ impl Order {
             | Self::DropBacklog { server, .. }
             | Self::StartReceiving { server, .. }
             | Self::Inspect { server, .. }
+            | Self::Discard { server, .. }
+            | Self::PassOver { server, .. }
             | Self::Promote { server, .. }
             | Self::Open { server, .. } => *server,
         }
@@ -178,9 +201,11 @@ pub enum OrderResult {
     Dropped(GtidSet),
     /// What `Inspect` found.
     Inspected(Arc<Stranded>),
+    /// What `Discard` has undone.
+    Discarded(Arc<Discarded>),
     /// `Promote` wrote this term and opened the server.
     Promoted(Term),
-    /// `Promote` or `Open` found a higher term: somebody else decided.
+    /// `Promote`, `Open` or `Discard` found a higher term: somebody else decided.
     Superseded {
         /// The higher term.
         term: Term,
@@ -214,6 +239,9 @@ pub enum OrderFailure {
         /// The GRANT that is missing.
         grant: String,
     },
+    /// What was ordered cannot be done, for this reason.
+    #[error("{0}")]
+    Impossible(String),
     /// Any other refusal of the server.
     #[error("error {code}: {message}")]
     Refused {

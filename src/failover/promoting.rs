@@ -57,7 +57,8 @@ impl Promoting {
                 OrderResult::Done
                 | OrderResult::Frozen(_)
                 | OrderResult::Dropped(_)
-                | OrderResult::Inspected(_) => {
+                | OrderResult::Inspected(_)
+                | OrderResult::Discarded(_) => {
                     OrderFailure::Unreachable("no term was written".to_owned())
                 }
             },

@@ -48,7 +48,7 @@ pub enum Release {
         /// Also what is in conflict with what stands there, or cannot be judged.
         force: bool,
     },
-    /// It never enters the pair.
+    /// It is undone where it is, and never enters the pair.
     Discard,
 }
 

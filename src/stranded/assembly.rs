@@ -37,6 +37,21 @@ pub(super) struct Assembly {
     current: Option<Logged>,
     done: Vec<Logged>,
     found: u64,
+    /// The file of the log that is being read.
+    file: Option<String>,
+    /// The one in which the first wanted transaction was.
+    first_file: Option<String>,
+}
+
+/// The wanted transactions of a log.
+#[derive(Debug)]
+pub(super) struct Collected {
+    /// In their order, as far as they were kept.
+    pub(super) transactions: Vec<Logged>,
+    /// How many there were altogether.
+    pub(super) found: u64,
+    /// The file in which the first one was, where the server named it.
+    pub(super) first_file: Option<String>,
 }
 
 /// Statements of one transaction that are kept, and characters of each.
@@ -45,12 +60,25 @@ const STATEMENT: usize = 200;
 
 impl Assembly {
     pub(super) fn new(wanted: GtidSet, bounds: Bounds) -> Self {
-        Self { wanted, bounds, bytes: 0, current: None, done: Vec::new(), found: 0 }
+        Self {
+            wanted,
+            bounds,
+            bytes: 0,
+            current: None,
+            done: Vec::new(),
+            found: 0,
+            file: None,
+            first_file: None,
+        }
     }
 
     /// Takes an event of `size` bytes in.
     pub(super) fn take(&mut self, event: LogEvent, size: u32) {
         if event == LogEvent::Outside {
+            return;
+        }
+        if let LogEvent::File(name) = event {
+            self.file = Some(name);
             return;
         }
         if let LogEvent::Begins(gtid, at) = event {
@@ -85,21 +113,14 @@ impl Assembly {
             // Comes out of the package, if there is one: it can be unpacked.
             LogEvent::Opens => current.incomplete = None,
             LogEvent::Unreadable(why) => current.incomplete = Some(why),
-            LogEvent::Begins(..) | LogEvent::Outside | LogEvent::Other => {}
+            LogEvent::Begins(..) | LogEvent::File(_) | LogEvent::Outside | LogEvent::Other => {}
         }
     }
 
-    /// The next event could not even be taken apart.
-    pub(super) fn take_broken(&mut self, why: String) {
-        if let Some(current) = &mut self.current {
-            current.incomplete = Some(why);
-        }
-    }
-
-    /// What was collected, and how many were found altogether.
-    pub(super) fn finish(mut self) -> (Vec<Logged>, u64) {
+    /// What was collected.
+    pub(super) fn finish(mut self) -> Collected {
         self.done.extend(self.current.take());
-        (self.done, self.found)
+        Collected { transactions: self.done, found: self.found, first_file: self.first_file }
     }
 
     fn begin(&mut self, gtid: &Gtid, at: SystemTime, size: u32) {
@@ -117,6 +138,9 @@ impl Assembly {
             return;
         }
         self.found += 1;
+        if self.first_file.is_none() {
+            self.first_file.clone_from(&self.file);
+        }
         if self.done.len() < self.bounds.transactions && self.bytes <= self.bounds.bytes {
             self.bytes += u64::from(size);
             self.current = Some(Logged {
@@ -184,8 +208,10 @@ mod tests {
     fn only_what_is_wanted_is_kept_and_counted() {
         let mut log = assembly(WIDE);
         for event in [
+            LogEvent::File("binlog.000006".into()),
             begins(105),
             LogEvent::Rows(vec![insert("t")]),
+            LogEvent::File("binlog.000007".into()),
             begins(106),
             LogEvent::Rows(vec![insert("t"), insert("t"), insert("u")]),
             LogEvent::Other,
@@ -196,8 +222,9 @@ mod tests {
         ] {
             log.take(event, 10);
         }
-        let (transactions, found) = log.finish();
+        let Collected { transactions, found, first_file } = log.finish();
         assert_eq!(found, 2);
+        assert_eq!(first_file.as_deref(), Some("binlog.000007"));
         let numbers: Vec<_> = transactions.iter().map(|logged| logged.gtid.as_str()).collect();
         assert_eq!(numbers, ["1-1-106", "1-1-107"]);
         let first = &transactions[0];
@@ -215,7 +242,7 @@ mod tests {
             log.take(begins(sequence), 10);
             log.take(LogEvent::Rows(vec![insert("t")]), 10);
         }
-        let (transactions, found) = log.finish();
+        let Collected { transactions, found, .. } = log.finish();
         assert_eq!((transactions.len(), found), (1, 4));
 
         let mut log = assembly(Bounds { transactions: 9, bytes: 100 });
@@ -223,7 +250,7 @@ mod tests {
         log.take(LogEvent::Rows(vec![insert("t")]), 50);
         log.take(LogEvent::Rows(vec![insert("t")]), 50);
         log.take(begins(107), 10);
-        let (transactions, found) = log.finish();
+        let Collected { transactions, found, .. } = log.finish();
         assert_eq!((transactions.len(), found), (1, 2));
         assert!(transactions[0].incomplete.is_some() && transactions[0].rows.is_empty());
         assert_eq!(transactions[0].tables[0].inserted, 2, "still counted");
@@ -238,7 +265,7 @@ mod tests {
         log.take(LogEvent::Packed, 10);
         log.take(LogEvent::Opens, 10);
         log.take(LogEvent::Rows(vec![insert("t")]), 10);
-        let (transactions, _) = log.finish();
+        let Collected { transactions, .. } = log.finish();
         assert!(transactions[0].incomplete.is_some());
         assert_eq!(transactions[1].incomplete, None);
     }

@@ -230,6 +230,26 @@ impl Kind {
         }
     }
 
+    /// The value as a literal that puts exactly it into a column of this kind, in a session whose time
+    /// zone is UTC; `None` for what cannot be written.
+    pub(super) fn stored(&self, cell: &Cell) -> Option<String> {
+        match (self, cell) {
+            (Self::Unknown(_), _) => None,
+            (_, Cell::Null) => Some("NULL".to_owned()),
+            // The shortest digits that stand for this number and no other.
+            (Self::Float | Self::Double, Cell::Real(bits)) => {
+                Some(format!("{:e}", f64::from_bits(*bits)))
+            }
+            // The form that servers keep it in, the number of its reference system first.
+            (Self::Geometry, Cell::Bytes(bytes)) => Some(format!("X'{}'", hex(bytes))),
+            (Self::Json, Cell::Bytes(bytes)) => Some(format!("_utf8mb4 X'{}'", hex(bytes))),
+            (Self::Timestamp, Cell::Bytes(seconds)) if seconds == b"0" => {
+                Some("'0000-00-00 00:00:00'".to_owned())
+            }
+            _ => self.literal(cell),
+        }
+    }
+
     /// The value for people, cut short.
     pub(super) fn show(&self, cell: &Cell) -> String {
         match (self, cell) {

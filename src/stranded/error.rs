@@ -1,5 +1,7 @@
 //! Why what is stranded could not be read.
 
+use crate::topology::Term;
+
 /// Why what is stranded could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InspectError {
@@ -31,6 +33,37 @@ pub enum InspectError {
         /// How many there are.
         expected: u64,
     },
+}
+
+/// Why what is stranded could not be undone. Whatever it is, no row was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiscardError {
+    /// It could not be read, or a server was lost on the way.
+    #[error(transparent)]
+    Inspect(InspectError),
+    /// The account may not see or write what it is about.
+    #[error("{0}")]
+    Denied(String),
+    /// It cannot be undone, for this reason.
+    #[error("{0}")]
+    Impossible(String),
+    /// Somebody was made active since: what is stranded may be what clients have written after that.
+    #[error("term {term} made {active} active")]
+    Superseded {
+        /// The term.
+        term: Term,
+        /// Whom it makes active, by name.
+        active: String,
+    },
+}
+
+impl From<InspectError> for DiscardError {
+    fn from(error: InspectError) -> Self {
+        match error {
+            InspectError::Denied(message) => Self::Denied(message),
+            other => Self::Inspect(other),
+        }
+    }
 }
 
 /// `ER_MASTER_FATAL_ERROR_READING_BINLOG`: of the reasons that it covers, a purged log is one.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use mysql_async::binlog::EventType;
 use mysql_async::binlog::events::{
-    Event, EventData, GtidEvent, QueryEvent, RowsEventData, TableMapEvent,
+    Event, EventData, GtidEvent, QueryEvent, RotateEvent, RowsEventData, TableMapEvent,
 };
 use mysql_async::binlog::row::BinlogRow;
 use mysql_async::binlog::value::BinlogValue;
@@ -40,6 +40,8 @@ pub(super) enum LogEvent {
     Opens,
     /// Something of the transaction that cannot be read, and why.
     Unreadable(String),
+    /// What follows is in this file of the log.
+    File(String),
     /// A file of the log begins or ends: no part of a transaction.
     Outside,
     /// A part of the transaction that says nothing of interest.
@@ -100,9 +102,12 @@ pub(super) fn read<'a>(
             Ok(query) => statement(&query.query()),
             Err(error) => unreadable(error),
         },
+        Ok(EventType::ROTATE_EVENT) => match event.read_event::<RotateEvent<'_>>() {
+            Ok(rotate) => file(rotate.name_raw()),
+            Err(_) => LogEvent::Outside,
+        },
         Ok(
-            EventType::ROTATE_EVENT
-            | EventType::FORMAT_DESCRIPTION_EVENT
+            EventType::FORMAT_DESCRIPTION_EVENT
             | EventType::PREVIOUS_GTIDS_EVENT
             | EventType::STOP_EVENT
             | EventType::HEARTBEAT_EVENT,
@@ -158,6 +163,23 @@ fn mysql_gtid(gtid: &GtidEvent, seconds: u32) -> LogEvent {
         number: gtid.gno(),
     };
     LogEvent::Begins(number, SystemTime::UNIX_EPOCH + at)
+}
+
+/// `binlog.000007`. The first event of a stream has its checksum behind the name, which nothing tells
+/// before the second one has come.
+fn file(name: &[u8]) -> LogEvent {
+    const CHECKSUM: usize = 4;
+    let number = |name: &[u8]| {
+        let dot = name.iter().rposition(|byte| *byte == b'.')?;
+        let digits = &name[dot + 1..];
+        (digits.len() >= 6 && digits.iter().all(u8::is_ascii_digit)).then_some(())
+    };
+    let without = &name[..name.len().saturating_sub(CHECKSUM)];
+    let name = if number(without).is_some() { without } else { name };
+    match std::str::from_utf8(name) {
+        Ok(name) if number(name.as_bytes()).is_some() => LogEvent::File(name.to_owned()),
+        _ => LogEvent::Outside,
+    }
 }
 
 fn statement(query: &str) -> LogEvent {
@@ -218,6 +240,17 @@ mod tests {
         let gtid = Gtid::Domain { domain: 7, server: 2, sequence: 106 };
         assert_eq!(mariadb_gtid(&data, 2), Some(gtid));
         assert_eq!(mariadb_gtid(&data[..11], 2), None);
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_name_with_a_checksum_and_without() {
+        let named = |name: &str| LogEvent::File(name.to_owned());
+        assert_eq!(file(b"binlog.000007"), named("binlog.000007"));
+        assert_eq!(file(b"binlog.000007\x01\xff.7"), named("binlog.000007"));
+        assert_eq!(file(b"binlog.0000071234"), named("binlog.000007"));
+        assert_eq!(file(b"a.b.1000007"), named("a.b.1000007"));
+        assert_eq!(file(b"binlog"), LogEvent::Outside);
+        assert_eq!(file(b""), LogEvent::Outside);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use super::assembly::Bounds;
+use super::assembly::{Bounds, Collected};
 use super::error::InspectError;
 use super::judge::Judge;
 use super::log::{Wanted, read_log};
@@ -12,7 +12,7 @@ use crate::topology::{Dialect, Flavor, GtidSet, Stranded};
 
 /// What is kept of what is stranded. Beyond, transactions are only counted: an operator who has
 /// thousands of them has another problem than to read them one by one.
-const KEPT: Bounds = Bounds { transactions: 1000, bytes: 16 << 20 };
+pub(super) const KEPT: Bounds = Bounds { transactions: 1000, bytes: 16 << 20 };
 
 /// Rows that are looked up on the active master, a few tenths of a millisecond each.
 const ROWS: u64 = 20_000;
@@ -35,17 +35,13 @@ pub struct End {
 /// When either cannot be asked, or the log cannot be read.
 pub async fn inspect(mut returned: End, mut active: End) -> Result<Stranded, InspectError> {
     let flavor = returned.dialect.flavor;
-    // In this order: what replication brings to the active one in between is not stranded.
-    let executed_text = executed(&mut returned.conn, flavor).await?;
-    let active_text = executed(&mut active.conn, active.dialect.flavor).await?;
-    let executed = parse(flavor, &executed_text)?;
-    let stranded = executed.subtract(&parse(active.dialect.flavor, &active_text)?);
+    let compared = compare(&mut returned, &mut active).await?;
+    let stranded = compared.stranded.clone();
     if stranded.is_empty() {
         return Ok(Stranded::default());
     }
-    let wanted =
-        Wanted { flavor, stranded: &stranded, executed: &executed, active_position: &active_text };
-    let (logged, found) = read_log(returned.conn, wanted, KEPT).await?;
+    let Collected { transactions: logged, found, .. } =
+        read_log(returned.conn, compared.wanted(flavor), KEPT).await?;
     // MariaDB may skip numbers of a domain, so that only of MySQL it is known how many there are.
     let expected = stranded.count();
     if found == 0 || flavor == Flavor::MySql && found < expected {
@@ -59,6 +55,43 @@ pub async fn inspect(mut returned: End, mut active: End) -> Result<Stranded, Ins
         transactions.push(judge.judge(transaction).await?);
     }
     Ok(Stranded { gtids: stranded, transactions, more })
+}
+
+/// What two masters have executed.
+#[derive(Clone, Debug)]
+pub(super) struct Compared {
+    /// What only the returned one has.
+    pub(super) stranded: GtidSet,
+    /// All that the returned one has, and as it writes it itself.
+    executed: GtidSet,
+    pub(super) executed_text: String,
+    active_text: String,
+}
+
+/// Asks both.
+pub(super) async fn compare(
+    returned: &mut End,
+    active: &mut End,
+) -> Result<Compared, InspectError> {
+    let (flavor, active_flavor) = (returned.dialect.flavor, active.dialect.flavor);
+    // In this order: what replication brings to the active one in between is not stranded.
+    let executed_text = executed(&mut returned.conn, flavor).await?;
+    let active_text = executed(&mut active.conn, active_flavor).await?;
+    let executed = parse(flavor, &executed_text)?;
+    let stranded = executed.subtract(&parse(active_flavor, &active_text)?);
+    Ok(Compared { stranded, executed, executed_text, active_text })
+}
+
+impl Compared {
+    /// What is to be read of the returned one's log.
+    pub(super) fn wanted(&self, flavor: Flavor) -> Wanted<'_> {
+        Wanted {
+            flavor,
+            stranded: &self.stranded,
+            executed: &self.executed,
+            active_position: &self.active_text,
+        }
+    }
 }
 
 /// What lets the account see the rows of `{table}`.

@@ -30,7 +30,7 @@ pub(super) struct Judge<S> {
 }
 
 /// A row, by its table and primary key.
-type Place = (TableName, Vec<Cell>);
+pub(super) type Place = (TableName, Vec<Cell>);
 
 /// What the transactions before have made of a row.
 #[derive(Clone, Debug)]
@@ -432,12 +432,12 @@ impl Change<'_> {
 }
 
 /// The values of these columns; `None` when one is not known.
-fn all(columns: &[usize], row: &StandingRow) -> Option<Vec<Cell>> {
+pub(super) fn all(columns: &[usize], row: &StandingRow) -> Option<Vec<Cell>> {
     columns.iter().map(|column| row.get(*column).cloned().flatten()).collect()
 }
 
 /// A row image read by the table's shape.
-fn cells(
+pub(super) fn cells(
     shape: &Shape,
     image: &Option<Vec<Option<LoggedValue>>>,
 ) -> Result<Option<StandingRow>, String> {
@@ -468,7 +468,7 @@ fn shown_key(shape: &Shape, row: &RowChange) -> Option<String> {
     key.filter(|key| !key.is_empty()).map(|key| shown(shape, &key))
 }
 
-fn shown(shape: &Shape, key: &[Cell]) -> String {
+pub(super) fn shown(shape: &Shape, key: &[Cell]) -> String {
     let parts = shape.primary.iter().zip(key).map(|(index, cell)| {
         let column = &shape.columns[*index];
         format!("{}={}", column.name, column.kind.show(cell))

@@ -17,9 +17,9 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest, Conn};
 use mysql_common::packets::{GnoInterval, Sid, Tag};
 
-use super::assembly::{Assembly, Bounds, Logged};
+use super::assembly::{Assembly, Bounds, Collected};
 use super::error::InspectError;
-use super::event::read;
+use super::event::{LogEvent, read};
 use crate::topology::{Flavor, GtidSet};
 
 /// What is to be read.
@@ -37,36 +37,57 @@ pub(super) struct Wanted<'a> {
 /// Events in a row that cannot even be taken apart, after which the log is given up.
 const BROKEN_EVENTS: usize = 100;
 
-/// The wanted transactions, and how many there were altogether.
+/// The wanted transactions.
 pub(super) async fn read_log(
     conn: Conn,
     wanted: Wanted<'_>,
     bounds: Bounds,
-) -> Result<(Vec<Logged>, u64), InspectError> {
+) -> Result<Collected, InspectError> {
     let mut assembly = Assembly::new(wanted.stranded.clone(), bounds);
-    let mut stream = open(conn, wanted).await?;
+    each_event(open(conn, wanted).await?, |event, size| assembly.take(event, size)).await?;
+    Ok(assembly.finish())
+}
+
+/// Hands over every event from the beginning of `file` to the end of the log, whoever wrote it.
+pub(super) async fn read_all(
+    mut conn: Conn,
+    flavor: Flavor,
+    file: &str,
+    mut take: impl FnMut(LogEvent),
+) -> Result<(), InspectError> {
+    if flavor == Flavor::MariaDb {
+        conn.query_drop("SET @mariadb_slave_capability=4").await?;
+    }
+    let request = BinlogStreamRequest::new(unused_id()).with_filename(file.as_bytes()).with_pos(4);
+    let stream = conn.get_binlog_stream(request.with_non_blocking()).await?;
+    each_event(stream, |event, _| take(event)).await
+}
+
+async fn each_event(
+    mut stream: BinlogStream,
+    mut take: impl FnMut(LogEvent, u32),
+) -> Result<(), InspectError> {
     let mut broken = 0;
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {
                 broken = 0;
                 let size = event.header().event_size();
-                let event = read(&event, |id| stream.get_tme(id));
-                assembly.take(event, size);
+                take(read(&event, |id| stream.get_tme(id)), size);
             }
             // The driver's decoder, and not the connection.
             Err(mysql_async::Error::Io(mysql_async::IoError::Io(error)))
                 if broken < BROKEN_EVENTS && is_of_decoder(&error) =>
             {
                 broken += 1;
-                assembly.take_broken(error.to_string());
+                take(LogEvent::Unreadable(error.to_string()), 0);
             }
             Err(error) => return Err(error.into()),
         }
     }
     // The connection's last task is done; how it ends concerns nobody.
     let _ = stream.close().await;
-    Ok(assembly.finish())
+    Ok(())
 }
 
 fn is_of_decoder(error: &std::io::Error) -> bool {

@@ -1,5 +1,5 @@
 //! What a master that returned has committed and the active one never received: read from its binary
-//! log, and judged by what stands on the active one now.
+//! log, judged by what stands on the active one now, and undone if an operator wants that.
 //!
 //! An asynchronous pair loses the last moments of a master that dies: it had acknowledged them, and
 //! nobody else has them. When it comes back, replication would deliver them all by itself, into rows
@@ -19,20 +19,31 @@
 //! and an update of the new row are both safe. What follows a conflict, or a statement whose effect
 //! nobody knows (DDL, statement format), is judged no better than that.
 //!
+//! # What is undone
+//!
+//! [`discard`] sets the rows that stranded transactions touched on the returned master to what they
+//! would be without (`undo.rs`), in one transaction outside of its log (`put_back.rs`), if that can be
+//! done at all (`undoable.rs`). It is the only thing here that writes.
+//!
 //! # What it does not do
 //!
-//! It writes nothing, on neither server, and decides nothing: that is the failover machine's, and the
-//! operator's. What it says holds for the moment: the active master goes on.
+//! It writes nothing on the active master, and decides nothing: that is the failover machine's, and
+//! the operator's. What it says holds for the moment: the active master goes on.
 
 mod assembly;
 mod cell;
+mod discard;
 mod error;
 mod event;
 mod inspection;
 mod judge;
 mod log;
+mod put_back;
 mod shape;
 mod standing;
+mod undo;
+mod undoable;
 
-pub use error::InspectError;
+pub use discard::{Returned, discard};
+pub use error::{DiscardError, InspectError};
 pub use inspection::{End, inspect};

@@ -41,13 +41,14 @@ pub(super) struct ActiveRows {
     shapes: HashMap<TableName, Option<Arc<Shape>>>,
 }
 
+/// Makes a session one that reads values as a row image has them.
+pub(super) const AS_LOGGED: &str =
+    "SET SESSION character_set_results=NULL, time_zone='+00:00', sql_mode='', autocommit=1";
+
 impl ActiveRows {
     /// Makes the connection one that reads values as a row image has them, and nothing else.
     pub(super) async fn new(mut conn: Conn) -> Result<Self, InspectError> {
-        conn.query_drop(
-            "SET SESSION character_set_results=NULL, time_zone='+00:00', sql_mode='', autocommit=1",
-        )
-        .await?;
+        conn.query_drop(AS_LOGGED).await?;
         conn.query_drop("SET SESSION TRANSACTION READ ONLY").await?;
         Ok(Self { conn, shapes: HashMap::new() })
     }
@@ -69,21 +70,7 @@ impl Standing for ActiveRows {
         shape: &Shape,
         condition: &[(&str, String)],
     ) -> Result<Option<StandingRow>, InspectError> {
-        let columns: Vec<String> = shape
-            .columns
-            .iter()
-            .map(|column| column.kind.expression(&quoted(&column.name)))
-            .collect();
-        let question = select(&columns.join(", "), table, condition);
-        let row: Option<Row> = self.conn.query_first(question).await?;
-        let Some(row) = row else { return Ok(None) };
-        let cells =
-            row.unwrap().into_iter().zip(&shape.columns).map(|(value, column)| match value {
-                Value::NULL => Some(Cell::Null),
-                Value::Bytes(bytes) => column.kind.of_text(&bytes),
-                _ => None,
-            });
-        Ok(Some(cells.collect()))
+        read_row(&mut self.conn, table, shape, condition, false).await
     }
 
     async fn exists(
@@ -94,6 +81,30 @@ impl Standing for ActiveRows {
         let row: Option<Row> = self.conn.query_first(select("1", table, condition)).await?;
         Ok(row.is_some())
     }
+}
+
+/// The row in whose columns these literals stand, if there is one; locked, if that is wanted.
+pub(super) async fn read_row(
+    conn: &mut Conn,
+    table: &TableName,
+    shape: &Shape,
+    condition: &[(&str, String)],
+    lock: bool,
+) -> Result<Option<StandingRow>, InspectError> {
+    let columns: Vec<String> =
+        shape.columns.iter().map(|column| column.kind.expression(&quoted(&column.name))).collect();
+    let mut question = select(&columns.join(", "), table, condition);
+    if lock {
+        question.push_str(" FOR UPDATE");
+    }
+    let row: Option<Row> = conn.query_first(question).await?;
+    let Some(row) = row else { return Ok(None) };
+    let cells = row.unwrap().into_iter().zip(&shape.columns).map(|(value, column)| match value {
+        Value::NULL => Some(Cell::Null),
+        Value::Bytes(bytes) => column.kind.of_text(&bytes),
+        _ => None,
+    });
+    Ok(Some(cells.collect()))
 }
 
 fn select(columns: &str, table: &TableName, condition: &[(&str, String)]) -> String {
@@ -109,6 +120,6 @@ fn select(columns: &str, table: &TableName, condition: &[(&str, String)]) -> Str
     )
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }

@@ -10,6 +10,7 @@
 mod accounts;
 mod acknowledged;
 mod dialect;
+mod discarded;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod grants;
@@ -23,6 +24,7 @@ mod stranded;
 pub use accounts::{Account, AccountPlugin, Accounts};
 pub use acknowledged::{AcknowledgedWrites, Bounds, Lacking, Told};
 pub use dialect::Dialect;
+pub use discarded::Discarded;
 pub use gtid::{GtidError, GtidSet, Numbered, Origin, last_gtid, own_gtids};
 pub use hearing::Hearing;
 pub use observation::{

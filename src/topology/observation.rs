@@ -129,6 +129,12 @@ pub struct Identity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term(pub u64);
 
+impl Term {
+    /// The lock (`GET_LOCK`) of whoever writes a term on a server, or does what no new term may come
+    /// across.
+    pub const LOCK: &str = "tandem.term";
+}
+
 impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

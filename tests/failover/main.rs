@@ -10,6 +10,7 @@ mod fake_server;
 mod support;
 
 mod configuration;
+mod discarding;
 mod draining;
 mod dying;
 mod heartbeat;

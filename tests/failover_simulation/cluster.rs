@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tandem::topology::{Channel, Facts, Flavor, GtidSet, Identity, Term, TermStore, ThreadState};
+use tandem::topology::{
+    Channel, Discarded, Facts, Flavor, GtidSet, Identity, Term, TermStore, ThreadState,
+};
 
 /// Milliseconds since the start of the run.
 pub(crate) type Millis = u64;
@@ -55,6 +57,10 @@ impl Shape {
 pub(crate) enum Transaction {
     Write,
     Term(u64, usize),
+    /// It was discarded: it is in the log, and its server has undone it.
+    Discarded,
+    /// It was discarded, and gets to others in a way that nobody is kept from.
+    Escaped,
 }
 
 /// What a server receives from one other.
@@ -248,8 +254,14 @@ impl Cluster {
             while self.servers[me].executed[origin] < has && self.servers[me].credit >= 1000 {
                 self.servers[me].credit -= 1000;
                 let place = self.servers[me].executed[origin];
-                if let Transaction::Term(term, active) = self.servers[origin].log[place] {
-                    self.servers[me].learn(term, active, self.now);
+                match self.servers[origin].log[place] {
+                    Transaction::Write | Transaction::Escaped => {}
+                    Transaction::Term(term, active) => {
+                        self.servers[me].learn(term, active, self.now);
+                    }
+                    Transaction::Discarded => {
+                        panic!("m{} executes what m{} has discarded", me + 1, origin + 1)
+                    }
                 }
                 self.servers[me].executed[origin] += 1;
             }
@@ -281,6 +293,12 @@ impl Cluster {
         if server.up {
             return;
         }
+        // Receivers start with their server.
+        let sources: Vec<usize> = server.receivers.iter().map(|it| it.source).collect();
+        for source in sources {
+            self.let_escape(source);
+        }
+        let server = &mut self.servers[me];
         server.up = true;
         server.booted = now;
         (server.read_only, server.wild) = (server.starts_read_only, !server.starts_read_only);
@@ -313,6 +331,51 @@ impl Cluster {
             receiver.running = true;
             receiver.received = server.executed;
             receiver.received[me] = 0;
+        }
+    }
+
+    /// Undoes what `me` wrote and `active` has not executed.
+    pub(crate) fn discard(&mut self, me: usize, active: usize) -> Discarded {
+        let gtids = self.executed(me).subtract(&self.executed(active));
+        let delivered = self.servers[active].executed[me];
+        let server = &mut self.servers[me];
+        let mut terms = 0;
+        for place in delivered..server.log.len() {
+            let transaction = std::mem::replace(&mut server.log[place], Transaction::Discarded);
+            if let Transaction::Term(term, _) = transaction {
+                terms += usize::from(server.terms.remove(&term).is_some());
+            }
+        }
+        if terms > 0 {
+            server.learned = server.terms.last_key_value().map(|(term, _)| (*term, self.now));
+        }
+        let position = server.log.len().to_string();
+        Discarded { gtids, transactions: 1, tables: Vec::new(), rows: 1, position }
+    }
+
+    /// What `me` has discarded may get to others from now on, as docs/returning-master.md says.
+    pub(crate) fn let_escape(&mut self, me: usize) {
+        for transaction in &mut self.servers[me].log {
+            if let Transaction::Discarded = transaction {
+                *transaction = Transaction::Escaped;
+            }
+        }
+    }
+
+    /// Counts what `source` has discarded as executed by `me`.
+    pub(crate) fn pass_over(&mut self, me: usize, source: usize, discarded: &Discarded) {
+        let end: usize = discarded.position.parse().expect("the length of a log");
+        for place in self.servers[me].executed[source]..end {
+            assert!(
+                matches!(
+                    self.servers[source].log[place],
+                    Transaction::Discarded | Transaction::Escaped
+                ),
+                "m{} passes over what m{} has not discarded",
+                me + 1,
+                source + 1
+            );
+            self.servers[me].executed[source] = place + 1;
         }
     }
 

@@ -109,7 +109,7 @@ fn promise(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// Kinds of trouble that a run may have; named here so that the table of them is in one place.
-const TROUBLES: [Kind; 17] = [
+const TROUBLES: [Kind; 18] = [
     Kind::Crash,
     Kind::Crash,
     Kind::Freeze,
@@ -127,4 +127,5 @@ const TROUBLES: [Kind; 17] = [
     Kind::Switchover,
     Kind::OrderedFailover,
     Kind::Pause,
+    Kind::Discard,
 ];

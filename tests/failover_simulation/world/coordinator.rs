@@ -68,8 +68,12 @@ impl World {
                 Action::Run { id, order } => {
                     self.say(|| format!("p{proxy} order {}: {order:?}", id.0));
                     let server = order.server().index();
-                    if let Order::Promote { .. } = order {
-                        self.proxies[proxy].promotes = self.now;
+                    match order {
+                        Order::Promote { .. } => self.proxies[proxy].promotes = self.now,
+                        Order::Discard { .. } => {
+                            self.proxies[proxy].discarding.insert(server);
+                        }
+                        _ => {}
                     }
                     self.proxies[proxy].queues[server].push_back((id, order));
                     if self.proxies[proxy].queues[server].len() == 1 {
@@ -237,8 +241,34 @@ impl World {
                 let found = Stranded { more, ..Stranded::default() };
                 OrderResult::Inspected(Arc::new(found))
             }
+            Order::Discard { active, term, .. } => {
+                if let Some(result) = superseded(self, *term) {
+                    return Some(result);
+                }
+                // Nobody can be asked what he lacks who is not there.
+                if self.reach(proxy, active.index()).is_err() {
+                    let failure = OrderFailure::Unreachable("no active master".into());
+                    return Some(OrderResult::Failed(failure));
+                }
+                let discarded = self.cluster.discard(server, active.index());
+                // The word of it is lost, now and then.
+                if self.chance(10) {
+                    return Some(OrderResult::Failed(OrderFailure::Unreachable("lost".into())));
+                }
+                OrderResult::Discarded(Arc::new(discarded))
+            }
+            Order::PassOver { source, discarded, .. } => {
+                if discarded.gtids.is_empty() {
+                    return Some(OrderResult::Done);
+                }
+                self.cluster.pass_over(server, source.index(), discarded);
+                OrderResult::Done
+            }
             Order::StartReceiving { source, .. } => {
                 self.check_quarantine(proxy, server, source.index());
+                if !self.proxies[proxy].discarding.contains(&source.index()) {
+                    self.cluster.let_escape(source.index());
+                }
                 self.cluster.start_receiving(server, source.index());
                 OrderResult::Done
             }
@@ -255,6 +285,10 @@ impl World {
                 if let Some(left) = planned_from {
                     self.check_nothing_left(server, left.index());
                     self.switchovers += 1;
+                }
+                if reason.starts_with("forced") || !self.proxies[proxy].discarding.contains(&server)
+                {
+                    self.cluster.let_escape(server);
                 }
                 let term = self.cluster.insert_term(server, seen.0);
                 self.promotions += 1;

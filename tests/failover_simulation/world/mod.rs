@@ -16,7 +16,7 @@ use tandem::failover::{
 use tandem::routing::{DrainReport, OpenSession};
 use tandem::topology::{Outcome, ServerId, Servers, Term};
 
-use crate::cluster::{Cluster, MOST, Millis, Shape};
+use crate::cluster::{Cluster, MOST, Millis, Server, Shape, Transaction};
 pub(crate) use trouble::Kind;
 
 const INTERVAL: Millis = 200;
@@ -143,6 +143,8 @@ struct Proxy {
     asked: BTreeSet<RequestId>,
     /// When the last request was answered.
     answered: Option<Millis>,
+    /// The masters that it has had undo what they have. (One that it has not known of no discard.)
+    discarding: BTreeSet<usize>,
     /// When it last had somebody promoted.
     promotes: Millis,
     /// The last thing that the machine was told about each server's `read_only`, and when.
@@ -249,6 +251,7 @@ impl World {
                 reached: [Some(0); MOST],
                 asked: BTreeSet::new(),
                 answered: None,
+                discarding: BTreeSet::new(),
                 promotes: 0,
                 told_open: [None; MOST],
                 steps_now: (0, 0),
@@ -354,13 +357,19 @@ impl World {
         }
     }
 
+    /// Of a pair everything is discarded that somebody has begun to discard, and half of the rest.
     fn release_all(&mut self) {
+        let wants = self.below(2) == 0;
+        let begun =
+            |server: &Server| server.log.iter().any(|it| matches!(it, Transaction::Discarded));
+        let discard =
+            self.cluster.shape == Shape::Pair && (wants || self.cluster.servers.iter().any(begun));
+        let how = if discard { Release::Discard } else { Release::Merge { force: true } };
         if self.now < PEACE_ENDS - 3000 {
             self.after(500, Happening::Release);
         }
         for proxy in 0..self.proxies.len() {
             for server in 0..self.cluster.servers.len() {
-                let how = Release::Merge { force: true };
                 self.ask(proxy, Request::Release { server: ServerId(server as u16), how });
             }
         }

@@ -1,6 +1,6 @@
 //! What goes wrong in a run, and what operators want.
 
-use tandem::failover::{Request, RequestId};
+use tandem::failover::{Release, Request, RequestId};
 use tandem::topology::ServerId;
 
 use super::{Happening, TROUBLE_ENDS, World};
@@ -31,6 +31,9 @@ pub(crate) enum Kind {
     /// An operator wants another master at any price.
     OrderedFailover,
     Pause,
+    /// An operator wants what a returned master has stranded to be undone; now and then the proxy dies over
+    /// it.
+    Discard,
 }
 
 /// One trouble, and whom it meets.
@@ -96,6 +99,15 @@ impl World {
                 self.ask(proxy, Request::Failover { to: ServerId(server as u16), force });
             }
             Kind::Pause => self.ask(proxy, Request::Pause),
+            Kind::Discard => {
+                let server = ServerId(server as u16);
+                self.ask(proxy, Request::Release { server, how: Release::Discard });
+                if self.below(3) == 0 {
+                    let life = self.proxies[proxy].life;
+                    let soon = self.below(60);
+                    self.after(soon, Happening::ProxyDies { proxy, life });
+                }
+            }
         }
         self.note_touch();
         self.healing.push(Trouble { kind, server, other, proxy });
@@ -138,6 +150,7 @@ impl World {
         state.in_touch = Default::default();
         state.reached = Default::default();
         state.asked.clear();
+        state.discarding.clear();
         state.told_open = Default::default();
         self.let_go(proxy);
         self.note_touch();
@@ -167,6 +180,7 @@ impl World {
             | Kind::OpenStandby
             | Kind::FastRestart
             | Kind::Switchover
+            | Kind::Discard
             | Kind::OrderedFailover => {}
         }
         self.note_touch();
