@@ -18,6 +18,8 @@
 //! @1s session m1 reset                     a session's report
 //! @1s answer 3 done | promoted 2 | superseded 2 m2 | unreachable … | timeout … | stopped … |
 //!              denied GRANT … | refused 1205 …
+//! @1s m1 alive claimed draining=90 connection=7    a proxy asks that it be drained; we are known as 7
+//! @1s answer 5 others 17                   other proxies that are not done
 //! @1s answer 5 frozen 1-1-100,2-2-50 | claimed …
 //! @1s ask 1 switchover m2 | failover m2 force | pause | resume
 //! @1s drained 17 23                        the sessions that still have something open
@@ -31,8 +33,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tandem::config::{CatchUpExpired, Fencing, ReturningMaster};
 use tandem::failover::{
-    Action, Event, FailoverMachine, Order, OrderFailure, OrderId, OrderResult, Policy, Release,
-    Request, RequestId,
+    Action, Event, FailoverMachine, Order, OrderFailure, OrderId, OrderResult, OtherProxies,
+    Policy, Release, Request, RequestId,
 };
 use tandem::routing::{DrainReport, OpenSession, Writer};
 use tandem::topology::{
@@ -338,6 +340,14 @@ impl Stage {
             }
             Order::Claim { server, next: None } => format!("claim {}", name(server)),
             Order::Unclaim { server } => format!("let go of the claim on {}", name(server)),
+            Order::DrainOthers { server, timeout, .. } => {
+                let within = humantime::format_duration(*timeout);
+                format!("other proxies drain {} within {within}", name(server))
+            }
+            Order::Agree { server, drain, connection } => {
+                format!("tell {drain} that {connection} has nothing open on {}", name(server))
+            }
+            Order::Withdraw { server } => format!("take back what was told on {}", name(server)),
             Order::Freeze { server } => format!("freeze {}", name(server)),
             Order::Reach { server, position, timeout } => {
                 let within = humantime::format_duration(*timeout);
@@ -410,6 +420,8 @@ fn facts(n: u32, sources: &[u32]) -> Facts {
         executed: gtids("1-1-10,2-2-10"),
         channels: sources.iter().map(|source| channel(*source)).collect(),
         claimed: false,
+        draining: None,
+        connection: 1,
         planned: false,
         terms: TermStore::Missing,
         beats: None,
@@ -451,6 +463,8 @@ fn change(facts: &mut Facts, from: usize, setting: &str) {
         None if setting == "closed" => facts.read_only = true,
         None if setting == "planned" => facts.planned = true,
         None if setting == "claimed" => facts.claimed = true,
+        Some(("draining", drain)) => facts.draining = drain.parse().ok(),
+        Some(("connection", id)) => facts.connection = id.parse().expect(setting),
         None if setting == "unclaimed" => facts.claimed = false,
         None if setting == "no_slave" => facts.channels.clear(),
         Some(("uptime", value)) => facts.uptime = duration(value),
@@ -531,6 +545,11 @@ fn answer(kind: &str, rest: &str) -> OrderResult {
         })),
         "frozen" => OrderResult::Frozen(GtidSet::parse(Flavor::MariaDb, first).expect(rest)),
         "dropped" => OrderResult::Dropped(GtidSet::parse(Flavor::MariaDb, first).expect(rest)),
+        "others" => {
+            let undrained = rest.split_whitespace().map(|id| format!("connection {id}")).collect();
+            let transactions = if rest.is_empty() { vec![] } else { vec!["43 of app".to_owned()] };
+            OrderResult::Others(OtherProxies { drain: 90, undrained, transactions })
+        }
         "claimed" => failed(OrderFailure::Claimed(rest.to_owned())),
         "promoted" => OrderResult::Promoted(Term(first.parse().expect(rest))),
         "superseded" => OrderResult::Superseded {

@@ -15,9 +15,10 @@ use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::failure::not_connected;
-use super::switchover::claim;
+use super::other_proxies::{self, Waiting};
+use super::switchover::{claim, end_with_silence};
 use super::warm::WarmConnections;
-use crate::failover::OrderFailure;
+use crate::failover::{OrderFailure, OtherProxies};
 use crate::monitor::Connection;
 use crate::topology::ServerId;
 
@@ -36,13 +37,15 @@ pub(super) struct Claims {
     /// The connection by which each server was claimed last. It may be there for some moments after it
     /// was let go.
     last: Mutex<HashMap<ServerId, u32>>,
+    /// Where another proxy was told that nothing of ours is open.
+    agreed: Mutex<HashMap<ServerId, Arc<Held>>>,
 }
 
 /// The locks of one switchover.
 #[derive(Debug)]
 struct Claim {
     /// On the master that is left. Held for as long as this lives.
-    _left: Arc<Held>,
+    left: Arc<Held>,
     /// On the one that is to be active by plan.
     next: Option<Arc<Held>>,
 }
@@ -60,8 +63,46 @@ impl Claims {
             Some(next) => Some(self.hold(connections, next).await?),
             None => None,
         };
-        self.all().insert(left, Claim { _left: left_held, next: next_held });
+        self.all().insert(left, Claim { left: left_held, next: next_held });
         Ok(())
+    }
+
+    /// Has other proxies drain `left`, by the connection that holds the lock there.
+    pub(super) async fn drain_others(
+        &self,
+        left: ServerId,
+        waiting: Waiting,
+    ) -> Result<OtherProxies, OrderFailure> {
+        let held = self.all().get(&left).map(|claim| Arc::clone(&claim.left)).ok_or_else(lost)?;
+        // Meanwhile the questions are its signs of life.
+        let mut held = held.lock().await;
+        let mut connection = held.take().ok_or_else(lost)?;
+        let others = other_proxies::drain_others(&mut connection, waiting).await?;
+        *held = Some(connection);
+        Ok(others)
+    }
+
+    /// Tells whoever drains `server` by the connection `drain` that nothing of ours is open there.
+    pub(super) async fn agree(
+        &self,
+        connections: &WarmConnections,
+        server: ServerId,
+        drain: u32,
+        known_by: u32,
+    ) -> Result<(), OrderFailure> {
+        let connection = connections.take(server).await;
+        let mut connection =
+            connection.map_err(|error| not_connected(error, connections.user()))?;
+        end_with_silence(&mut connection).await?;
+        other_proxies::agree(&mut connection, drain, known_by).await?;
+        let held = keep(connections.servers().name(server), connection);
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner).insert(server, held);
+        Ok(())
+    }
+
+    /// Takes that back.
+    pub(super) fn withdraw(&self, server: ServerId) {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner).remove(&server);
     }
 
     /// The connection by which this process has claimed `server` last.
@@ -81,7 +122,6 @@ impl Claims {
             Some(held) => held.lock().await.take(),
             None => None,
         };
-        let lost = || OrderFailure::Unreachable("the claim of the switchover was lost".to_owned());
         connection.ok_or_else(lost)
     }
 
@@ -111,11 +151,19 @@ impl Claims {
             connection.map_err(|error| not_connected(error, connections.user()))?;
         claim(&mut connection, self.own(server)).await?;
         self.last().insert(server, connection.id());
-        let held = Arc::new(Held::new(Some(connection)));
-        let name = connections.servers().name(server).to_owned();
-        tokio::spawn(show_life(name, Arc::downgrade(&held)));
-        Ok(held)
+        Ok(keep(connections.servers().name(server), connection))
     }
+}
+
+fn lost() -> OrderFailure {
+    OrderFailure::Unreachable("the claim of the switchover was lost".to_owned())
+}
+
+/// Holds what `connection` has locked for as long as the result lives.
+fn keep(server: &str, connection: Connection) -> Arc<Held> {
+    let held = Arc::new(Held::new(Some(connection)));
+    tokio::spawn(show_life(server.to_owned(), Arc::downgrade(&held)));
+    held
 }
 
 /// For as long as somebody else holds it.

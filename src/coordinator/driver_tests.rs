@@ -228,6 +228,8 @@ fn alive(server_id: u32, source_server_id: u32, io: ThreadState) -> Outcome {
             heartbeat_period: Some(Duration::from_secs(1)),
         }],
         claimed: false,
+        draining: None,
+        connection: 1,
         planned: false,
         terms: TermStore::Missing,
         beats: None,

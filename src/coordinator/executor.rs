@@ -15,6 +15,7 @@ use super::discarding::{DISCARD_WITHIN, discard, pass_over};
 use super::failure::{failure, not_connected};
 use super::fence::fence;
 use super::inspecting::{Returned, inspect};
+use super::other_proxies::Waiting;
 use super::promotion::{Decision, open, promote};
 use super::receiving::{Receiver, Sender, Stops, start_receiving, stop_receiving};
 use super::semi_sync::{Switch, release_applier, restore};
@@ -148,7 +149,11 @@ impl SqlExecutor {
                 reach(&mut connection, position, *timeout).await?;
             }
             // These have a connection of their own, which outlives them.
-            Order::Claim { .. } | Order::Unclaim { .. } => {}
+            Order::Claim { .. }
+            | Order::Unclaim { .. }
+            | Order::DrainOthers { .. }
+            | Order::Agree { .. }
+            | Order::Withdraw { .. } => {}
             Order::FreeApplier { server } => {
                 self.free_applier(&mut connection, *server, around.peers_answer).await?;
             }
@@ -248,6 +253,25 @@ impl SqlExecutor {
         }
     }
 
+    /// What proxies tell each other, over connections that hold locks.
+    async fn drain_others(&self, server: ServerId, waiting: Waiting) -> OrderResult {
+        let within = waiting.timeout + CATCH_UP_GRACE;
+        match timeout(within, self.claims.drain_others(server, waiting)).await {
+            Ok(Ok(others)) => OrderResult::Others(others),
+            Ok(Err(failure)) => OrderResult::Failed(failure),
+            Err(_) => OrderResult::Failed(OrderFailure::TimedOut("the other proxies".to_owned())),
+        }
+    }
+
+    async fn agree(&self, server: ServerId, drain: u32, connection: u32) -> OrderResult {
+        let told = self.claims.agree(&self.connections, server, drain, connection);
+        match timeout(FENCE_WITHIN, told).await {
+            Ok(Ok(())) => OrderResult::Done,
+            Ok(Err(failure)) => OrderResult::Failed(failure),
+            Err(_) => OrderResult::Failed(OrderFailure::TimedOut("the agreement".to_owned())),
+        }
+    }
+
     /// The connection for an order: its own, or the one that holds a claim.
     async fn connect(&self, order: &Order) -> Result<Connection, OrderFailure> {
         if let Order::Promote { planned_from: Some(left), .. } = order {
@@ -281,8 +305,12 @@ fn bound(order: &Order) -> Duration {
         | Order::Freeze { .. }
         | Order::FreeApplier { .. }
         | Order::Claim { .. }
+        | Order::Agree { .. }
+        | Order::Withdraw { .. }
         | Order::Unclaim { .. } => FENCE_WITHIN,
-        Order::CatchUp { timeout, .. } | Order::Reach { timeout, .. } => *timeout + CATCH_UP_GRACE,
+        Order::CatchUp { timeout, .. }
+        | Order::Reach { timeout, .. }
+        | Order::DrainOthers { timeout, .. } => *timeout + CATCH_UP_GRACE,
         Order::StopReceiving { .. } | Order::StartReceiving { .. } => RECEIVING_WITHIN,
         Order::DropBacklog { .. } => DROP_WITHIN,
         Order::Inspect { .. } => INSPECT_WITHIN,
@@ -299,6 +327,17 @@ impl Executor for SqlExecutor {
             Order::Claim { server, next } => return self.claim(*server, *next).await,
             Order::Unclaim { server } => {
                 self.claims.let_go(*server);
+                return OrderResult::Done;
+            }
+            Order::DrainOthers { server, own, alive_within, timeout } => {
+                let (own, alive_within, timeout) = (*own, *alive_within, *timeout);
+                return self.drain_others(*server, Waiting { own, alive_within, timeout }).await;
+            }
+            Order::Agree { server, drain, connection } => {
+                return self.agree(*server, *drain, *connection).await;
+            }
+            Order::Withdraw { server } => {
+                self.claims.withdraw(*server);
                 return OrderResult::Done;
             }
             _ => {}

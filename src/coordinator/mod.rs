@@ -39,6 +39,7 @@ mod inspecting;
 mod journal;
 mod lost_writes;
 mod measuring;
+mod other_proxies;
 mod promotion;
 mod receiving;
 mod replication_watch;

@@ -33,8 +33,7 @@ pub(super) async fn claim(
     connection: &mut Connection,
     own: Option<u32>,
 ) -> Result<(), OrderFailure> {
-    let idle = format!("SET SESSION wait_timeout={CLAIM_SECONDS}");
-    ask(connection, &idle, Privilege::Terms).await?;
+    end_with_silence(connection).await?;
     let question =
         format!("SELECT GET_LOCK('{LOCK}', 0) AS locked, IS_USED_LOCK('{LOCK}') AS holder");
     let rows = ask(connection, &question, Privilege::Terms).await?;
@@ -52,6 +51,12 @@ pub(super) async fn claim(
         }
     }
     Err(OrderFailure::Claimed(format!("another Tandem (connection {holder})")))
+}
+
+/// Has the server end the connection when its holder has been silent for [`CLAIM_SECONDS`].
+pub(super) async fn end_with_silence(connection: &mut Connection) -> Result<(), OrderFailure> {
+    let idle = format!("SET SESSION wait_timeout={CLAIM_SECONDS}");
+    ask(connection, &idle, Privilege::Terms).await.map(drop)
 }
 
 /// Makes the server refuse writes, and reads what it has executed: nothing comes after that.
@@ -114,7 +119,7 @@ pub(super) async fn reach(
     }
 }
 
-async fn ask(
+pub(super) async fn ask(
     connection: &mut Connection,
     question: &str,
     privilege: Privilege,

@@ -69,6 +69,34 @@ pub enum Order {
         /// As for `Claim`.
         server: ServerId,
     },
+    /// Over the connection that holds the claim on the master: ask the other proxies to drain it (the
+    /// lock `tandem.draining`, which ends with the claim), and wait until all of them have. The result
+    /// is `Others`.
+    DrainOthers {
+        /// The master that is to be left; it is claimed.
+        server: ServerId,
+        /// The connection of this proxy's own probes.
+        own: Option<u32>,
+        /// A proxy that has said nothing for longer than this is not waited for.
+        alive_within: Duration,
+        /// Answer after this long, whoever is left.
+        timeout: Duration,
+    },
+    /// Tell whoever drains the master, by a lock that is kept until `Withdraw` or the end of the
+    /// process, that no session of this proxy has anything open there, nor will have.
+    Agree {
+        /// The master that is to be left.
+        server: ServerId,
+        /// The connection that asked for it.
+        drain: u32,
+        /// The connection of this proxy's probes, by which it is known.
+        connection: u32,
+    },
+    /// Take that back.
+    Withdraw {
+        /// As for `Agree`.
+        server: ServerId,
+    },
     /// Make the master refuse writes, and say what it had executed by then. The result is `Frozen`.
     Freeze {
         /// Whom.
@@ -175,6 +203,9 @@ impl Order {
             | Self::FreeApplier { server }
             | Self::Claim { server, .. }
             | Self::Unclaim { server }
+            | Self::DrainOthers { server, .. }
+            | Self::Agree { server, .. }
+            | Self::Withdraw { server }
             | Self::Freeze { server }
             | Self::Reach { server, .. }
             | Self::CatchUp { server, .. }
@@ -197,6 +228,8 @@ pub enum OrderResult {
     Done,
     /// `Freeze` closed the server, which had executed this.
     Frozen(GtidSet),
+    /// How far the other proxies are.
+    Others(OtherProxies),
     /// `DropBacklog` threw these transactions away.
     Dropped(GtidSet),
     /// What `Inspect` found.
@@ -214,6 +247,18 @@ pub enum OrderResult {
     },
     /// Not done.
     Failed(OrderFailure),
+}
+
+/// How far other proxies are with draining a master.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherProxies {
+    /// The connection that asks them.
+    pub drain: u32,
+    /// Those that have not said that nothing is open: "connection 17 from 10.0.0.7:51234".
+    pub undrained: Vec<String>,
+    /// The longest of the transactions that are open on the master, while somebody is undrained:
+    /// "connection 43 of app from 10.0.0.7:51300, for 6 s".
+    pub transactions: Vec<String>,
 }
 
 /// Why an order was not carried out.

@@ -15,6 +15,7 @@ use super::policy::{PROBE_SPACING, Policy, RETRY_FIRST, RETRY_MOST, WATCH_SPACIN
 use super::quarantine::Quarantine;
 use super::request::{Answer, Release, RequestId};
 use super::writability::Writability;
+use super::yielding::Yields;
 use crate::routing::{RoutingTable, Writer};
 use crate::topology::{
     Identity, Observation, Outcome, ServerId, Servers, Source, Term, TermStore, Topology,
@@ -30,6 +31,7 @@ pub(super) struct Context {
     pub(super) links: Links,
     pub(super) quarantine: Quarantine,
     pub(super) writability: Writability,
+    pub(super) yields: Yields,
     /// The highest decision ever seen, on any server. Never forgotten: a server that lost it does
     /// not make it undone.
     pub(super) highest: Option<(Term, String)>,
@@ -116,6 +118,7 @@ impl Context {
             links: Links::default(),
             quarantine: Quarantine::default(),
             writability: Writability::default(),
+            yields: Yields::default(),
             highest: None,
             first_term: Term::default(),
             table: RoutingTable::starting(servers.clone(), now),

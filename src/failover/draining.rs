@@ -1,54 +1,138 @@
 //! Draining: nothing new is let through, and what sessions have open on the old master may end.
+//!
+//! There are other proxies with sessions on it. They begin: they are asked to drain it, and say when
+//! they have (`yielding.rs`). It takes them some time to see that they are asked, in which the sessions
+//! of this proxy need not wait. So these follow when all others are done, or when half of the time has
+//! passed. Both have to be done in the end, within `drain` together: no other proxy waits longer than
+//! that.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::action::{Order, OrderId, OrderResult, OtherProxies};
 use super::context::Context;
 use super::freezing::Freezing;
 use super::phase::{Input, Phase};
 use super::switchover::Switchover;
+use super::yielding::Yields;
 use crate::routing::{DrainReport, OpenSession};
 
 /// So many sessions are named in a reason.
 const NAMED: usize = 3;
 
+/// So often it is heard how far the other proxies are.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// Within this no other proxy has given up waiting since it said that it is done.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// `uptime` and the like are in whole seconds, and so is the time since somebody spoke.
+const BLUR: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Debug)]
 pub(super) struct Draining {
     switchover: Switchover,
-    /// Who had something open by the last report; `None` before the first.
+    /// The question to the other proxies that is under way.
+    asked: Option<OrderId>,
+    /// How far they were by the last answer, and when that came.
+    others: Option<(OtherProxies, Instant)>,
+    /// Who of our own sessions had something open by the last report; `None` before the first.
     open: Option<Vec<OpenSession>>,
-    pub(super) until: Instant,
+    /// Our own sessions hold from then on at the latest.
+    own_by: Instant,
+    until: Instant,
 }
 
 impl Draining {
-    pub(super) fn enter(cx: &mut Context, mut switchover: Switchover) -> Phase {
+    pub(super) fn enter(cx: &mut Context, switchover: Switchover) -> Phase {
         let (from, to) = (switchover.from, switchover.to);
-        let reason = format!("switching over from {} to {}", cx.name(from), cx.name(to));
-        // Whoever is held need not wait once more afterwards.
-        cx.pace = None;
-        cx.drain(from, Some(to), &reason);
         cx.because(format!("{} is close behind {}", cx.name(to), cx.name(from)), Some(to));
-        switchover.held_since = Some(cx.now);
-        let until = cx.now + cx.policy.drain;
-        Phase::Draining(Self { switchover, open: None, until })
+        let drain = cx.policy.drain;
+        let (own_by, until) = (cx.now + drain / 2, cx.now + drain);
+        let mut phase = Self { switchover, asked: None, others: None, open: None, own_by, until };
+        phase.ask_others(cx);
+        Phase::Draining(phase)
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        if self.switchover.held_since.is_none() { self.own_by } else { self.until }
     }
 
     pub(super) fn handle(mut self, cx: &mut Context, input: Input<'_>) -> Phase {
         if let Some(obstacle) = self.switchover.obstacle_while_open(cx) {
             return self.switchover.give_up(cx, &obstacle);
         }
-        if let Input::Drained(report) = input {
-            self.hear(cx, report);
+        match input {
+            Input::Drained(report) => self.hear(cx, report),
+            Input::Finished { id, result } if self.asked == Some(id) => {
+                self.asked = None;
+                match result {
+                    OrderResult::Others(others) => {
+                        Yields::decline(cx, others.drain); // that one is ours
+                        self.others = Some((others.clone(), cx.now));
+                    }
+                    OrderResult::Failed(failure) => {
+                        return self.switchover.give_up(cx, &failure.to_string());
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
         }
-        if self.open.as_ref().is_some_and(Vec::is_empty) {
+        let others_done =
+            self.others.as_ref().is_some_and(|(others, _)| others.undrained.is_empty());
+        if self.switchover.held_since.is_none() && (others_done || cx.now >= self.own_by) {
+            self.hold(cx);
+        }
+        let own_done = self.open.as_ref().is_some_and(Vec::is_empty);
+        let lately = |(_, at): &(_, Instant)| cx.now.saturating_duration_since(*at) <= FRESH;
+        if own_done && others_done && self.others.as_ref().is_some_and(lately) {
             return Freezing::enter(cx, self.switchover);
         }
-        if cx.now < self.until {
-            return Phase::Draining(self);
+        if cx.now >= self.until {
+            return self.expired(cx);
         }
-        match self.open {
+        if self.asked.is_none() && (own_done || !others_done) {
+            self.ask_others(cx);
+        }
+        Phase::Draining(self)
+    }
+
+    fn ask_others(&mut self, cx: &mut Context) {
+        let server = self.switchover.from;
+        let own = cx.topology.facts(server).map(|facts| facts.connection);
+        let alive_within = cx.policy.one_round() + BLUR;
+        let timeout = self.until.saturating_duration_since(cx.now).min(ASK_EVERY);
+        self.asked = Some(cx.run(Order::DrainOthers { server, own, alive_within, timeout }));
+    }
+
+    /// Our own sessions let go now.
+    fn hold(&mut self, cx: &mut Context) {
+        let (from, to) = (self.switchover.from, self.switchover.to);
+        let reason = format!("switching over from {} to {}", cx.name(from), cx.name(to));
+        // Whoever is held need not wait once more afterwards.
+        cx.pace = None;
+        cx.drain(from, Some(to), &reason);
+        self.switchover.held_since = Some(cx.now);
+    }
+
+    /// The table may have been published anew meanwhile, for another reason; it is answered anew.
+    fn hear(&mut self, cx: &Context, report: &DrainReport) {
+        if report.generation == cx.table.generation && self.switchover.held_since.is_some() {
+            self.open = Some(report.open.clone());
+        }
+    }
+
+    fn expired(mut self, cx: &mut Context) -> Phase {
+        let others = self.others.as_ref().map(|(others, _)| others);
+        match &self.open {
             Some(open) if self.switchover.force => {
-                self.switchover.broken = open.len();
+                let others = others.map_or(0, |others| others.undrained.len());
+                self.switchover.broken = open.len() + others;
                 Freezing::enter(cx, self.switchover)
+            }
+            Some(open) if open.is_empty() => {
+                let reason = others_open(cx, self.switchover.from, others);
+                self.switchover.give_up(cx, &reason)
             }
             open => {
                 let reason = still_open(cx, self.switchover.from, open.as_deref());
@@ -56,13 +140,36 @@ impl Draining {
             }
         }
     }
+}
 
-    /// The table may have been published anew meanwhile, for another reason; it is answered anew.
-    fn hear(&mut self, cx: &Context, report: &DrainReport) {
-        if report.generation == cx.table.generation {
-            self.open = Some(report.open.clone());
-        }
-    }
+/// "after 5s another proxy (connection 17 from 10.0.0.7:51234) has not said that its sessions have
+/// nothing open on m1; transactions that are open there: connection 43 of app from 10.0.0.7:51300, for 6 s"
+fn others_open(
+    cx: &Context,
+    from: crate::topology::ServerId,
+    others: Option<&OtherProxies>,
+) -> String {
+    let (drain, name) = (humantime::format_duration(cx.policy.drain), cx.name(from));
+    let Some(others) = others else {
+        return format!("it was not known within {drain} what other proxies have open on {name}");
+    };
+    let (who, have) = match &others.undrained[..] {
+        [only] => (format!("another proxy ({only})"), "has"),
+        several => (format!("{} other proxies ({})", several.len(), in_short(several)), "have"),
+    };
+    let transactions = if others.transactions.is_empty() {
+        String::new()
+    } else {
+        format!("; transactions that are open there: {}", in_short(&others.transactions))
+    };
+    format!("after {drain} {who} still {have} sessions with something open on {name}{transactions}")
+}
+
+/// The first few, and how many more.
+fn in_short(all: &[String]) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+    if more == 0 { named } else { format!("{named}; and {more} more") }
 }
 
 /// "after 5s m1 still has 5 sessions with something open: 17 is in a transaction, …"

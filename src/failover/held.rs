@@ -24,11 +24,21 @@ impl Held {
 
     /// Publishes the reason, and notes it for people if it is a new one.
     pub(super) fn tell(cx: &mut Context, reason: String) {
+        Self::note(cx, &reason);
+        cx.hold(&reason);
+    }
+
+    /// The same while somebody else makes `next` active.
+    pub(super) fn tell_until(cx: &mut Context, next: ServerId, reason: String) {
+        Self::note(cx, &reason);
+        cx.hold_for(next, &reason);
+    }
+
+    fn note(cx: &mut Context, reason: &str) {
         let news = match &cx.table.writer {
             Writer::Held { reason: known, .. } => **known != *reason,
             Writer::Active(_) => true,
         };
-        cx.hold(&reason);
         if news {
             cx.because(reason, None);
         }

@@ -44,6 +44,8 @@
 //!   before anything else is done.
 //! * *approaching*, *draining*, *freezing*: a planned switchover on its way to *promoting*
 //!   (`switchover.rs` has the figure).
+//! * *yielding*: another proxy is about to leave the active master, and waits for what sessions of this
+//!   one have open there.
 //! * *paused*: an operator wants nobody to take writes.
 //!
 //! `decide` in `phase.rs` is where all edges meet whose ground has gone: it judges from scratch who
@@ -111,8 +113,9 @@ mod suspect;
 mod switchover;
 mod takeover;
 mod writability;
+mod yielding;
 
-pub use action::{Action, Order, OrderFailure, OrderId, OrderResult, Transition};
+pub use action::{Action, Order, OrderFailure, OrderId, OrderResult, OtherProxies, Transition};
 pub use assessment::{Evidence, Verdict, assess};
 pub use candidate::{Choice, choose};
 pub use damping::Damping;

@@ -15,6 +15,7 @@ use super::held::Held;
 use super::phase::{Input, Phase, decide};
 use super::policy::ORDER_PATIENCE;
 use super::writability::Closed;
+use super::yielding::successor;
 use crate::topology::{ServerId, Term};
 
 /// Somebody else closed it, and may be about to decide.
@@ -61,7 +62,10 @@ impl Waiting {
         if why == Closed::NotOpenedYet && !cx.looked_since(active, since) {
             cx.ask_probe(active);
         }
-        Held::tell(cx, reason);
+        match successor(cx, active).filter(|_| why == Closed::BySomebody) {
+            Some(next) => Held::tell_until(cx, next, reason),
+            None => Held::tell(cx, reason),
+        }
         Phase::Waiting(Self { until: until.min(cx.now + cx.policy.one_round()) })
     }
 

@@ -50,20 +50,26 @@ fn switch_over(phase: &Phase, cx: &mut Context, id: RequestId, to: ServerId, for
 fn fail_over(phase: &Phase, cx: &mut Context, id: RequestId, to: ServerId, force: bool) -> Led {
     must_be_a_master(cx, to)?;
     match phase {
-        Phase::Steady(_) | Phase::Suspect(_) | Phase::Held(_) | Phase::Waiting(_) => {
-            Takeover::ordered(cx, to, force, id).map(Some)
-        }
+        Phase::Steady(_)
+        | Phase::Suspect(_)
+        | Phase::Held(_)
+        | Phase::Waiting(_)
+        | Phase::Yielding(_) => Takeover::ordered(cx, to, force, id).map(Some),
         _ => Err(format!("no failover to {} now: {}", cx.name(to), at_present(phase, cx))),
     }
 }
 
 fn pause(phase: &Phase, cx: &mut Context, id: RequestId) -> Led {
     match phase {
-        Phase::Paused(_) => {
+        _ if cx.paused => {
             cx.answer(id, Answer::Done("paused already".to_owned()));
             Ok(None)
         }
-        Phase::Steady(_) | Phase::Suspect(_) | Phase::Held(_) | Phase::Waiting(_) => {
+        Phase::Steady(_)
+        | Phase::Suspect(_)
+        | Phase::Held(_)
+        | Phase::Waiting(_)
+        | Phase::Yielding(_) => {
             cx.paused = true;
             let next = Paused::enter(cx);
             cx.answer(id, Answer::Done("paused: new statements wait, until RESUME".to_owned()));
@@ -76,13 +82,14 @@ fn pause(phase: &Phase, cx: &mut Context, id: RequestId) -> Led {
 fn resume(phase: &Phase, cx: &mut Context, id: RequestId) -> Led {
     let damped = cx.damping.forbids(cx.now).is_some();
     cx.damping.acknowledge();
-    if !matches!(phase, Phase::Paused(_)) {
+    if !cx.paused {
         let done = if damped { "automatic failover is on again" } else { "nothing was paused" };
         cx.answer(id, Answer::Done(done.to_owned()));
         return Ok(matches!(phase, Phase::Held(_)).then(|| decide(cx)));
     }
     cx.paused = false;
-    let next = decide(cx);
+    // What another proxy waits for is held on.
+    let next = if let Phase::Yielding(_) = phase { phase.clone() } else { decide(cx) };
     cx.answer(id, Answer::Done("resumed".to_owned()));
     Ok(Some(next))
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::context::Context;
 use super::phase::{Phase, decide};
+use super::yielding::Yielding;
 
 #[derive(Clone, Debug)]
 pub(super) struct Paused {
@@ -25,6 +26,9 @@ impl Paused {
     pub(super) fn handle(mut self, cx: &mut Context) -> Phase {
         if !cx.paused {
             return decide(cx);
+        }
+        if let Some(asked) = Yielding::asked(cx) {
+            return Yielding::enter(cx, asked);
         }
         self.until = cx.now + cx.policy.one_round();
         Phase::Paused(self)

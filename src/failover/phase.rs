@@ -20,6 +20,7 @@ use super::starting::Starting;
 use super::steady::Steady;
 use super::suspect::Suspect;
 use super::takeover::Takeover;
+use super::yielding::Yielding;
 use crate::routing::DrainReport;
 use crate::topology::{Observation, ServerId, Term};
 
@@ -41,6 +42,7 @@ pub(super) enum Phase {
     Approaching(Approaching),
     Draining(Draining),
     Freezing(Freezing),
+    Yielding(Yielding),
     Paused(Paused),
 }
 
@@ -75,6 +77,7 @@ impl Phase {
             Self::Approaching(phase) => phase.handle(cx, input),
             Self::Draining(phase) => phase.handle(cx, input),
             Self::Freezing(phase) => phase.handle(cx, input),
+            Self::Yielding(phase) => phase.handle(cx, input),
             Self::Paused(phase) => phase.handle(cx),
         }
     }
@@ -96,6 +99,7 @@ impl Phase {
             Self::Approaching(_) => "approaching",
             Self::Draining(_) => "draining",
             Self::Freezing(_) => "freezing",
+            Self::Yielding(_) => "yielding",
             Self::Paused(_) => "paused",
         }
     }
@@ -116,8 +120,9 @@ impl Phase {
             Self::Proclaiming(phase) => phase.until,
             Self::Verifying(phase) => phase.until,
             Self::Approaching(phase) => phase.until,
-            Self::Draining(phase) => phase.until,
+            Self::Draining(phase) => phase.deadline(),
             Self::Freezing(phase) => phase.until,
+            Self::Yielding(phase) => phase.until,
             Self::Paused(phase) => phase.until,
         }
     }

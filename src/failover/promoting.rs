@@ -56,6 +56,7 @@ impl Promoting {
                 )),
                 OrderResult::Done
                 | OrderResult::Frozen(_)
+                | OrderResult::Others(_)
                 | OrderResult::Dropped(_)
                 | OrderResult::Inspected(_)
                 | OrderResult::Discarded(_) => {

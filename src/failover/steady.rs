@@ -8,6 +8,7 @@ use super::failback;
 use super::phase::{Input, Phase, decide};
 use super::suspect::Suspect;
 use super::switchover::Switchover;
+use super::yielding::{Yielding, Yields};
 use crate::topology::{Outcome, ServerId, Source, UnreachableKind};
 
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ impl Steady {
         cx.to_be_opened = None;
         cx.in_doubt = None;
         cx.activate(active);
+        Yields::withdraw(cx);
         let reason = format!("{} is active by term {}", cx.name(active), cx.term());
         cx.because(reason, Some(active));
         let mut phase = Self { active, until: cx.now };
@@ -72,6 +74,9 @@ impl Steady {
                 (Source::Session | Source::Writing, _) => {}
                 (Source::Probe, _) => self.await_look(cx),
             }
+        }
+        if let Some(asked) = Yielding::asked(cx) {
+            return Yielding::enter(cx, asked);
         }
         if cx.now >= self.until {
             cx.ask_probe(active);

@@ -80,6 +80,8 @@ fn facts(server: ServerId) -> Facts {
             heartbeat_period: Some(Duration::from_secs(1)),
         }],
         claimed: false,
+        draining: None,
+        connection: 1,
         planned: false,
         terms: TermStore::Missing,
         beats: None,

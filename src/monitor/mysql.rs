@@ -156,6 +156,8 @@ impl MysqlProbe {
                 // The login took the last free place.
                 Err(error) => known.ok_or(error)?,
             };
+            // That there is a proxy here is seen by those that want to drain (coordinator/other_proxies.rs).
+            connection.ask(PRESENCE).await?;
             if !checked {
                 check_privileges(&mut connection, &server.name).await?;
             }
@@ -167,6 +169,9 @@ impl MysqlProbe {
         })
     }
 }
+
+/// The lock by which a proxy is known, held by the connection of its probes.
+const PRESENCE: &str = "DO GET_LOCK(CONCAT('tandem.proxy.', CONNECTION_ID()), 0)";
 
 async fn check_privileges(
     connection: &mut Connection,
@@ -271,7 +276,8 @@ fn questions(dialect: Dialect, heartbeats: Heartbeats) -> String {
          @@GLOBAL.auto_increment_increment AS step, \
          @@GLOBAL.auto_increment_offset AS start, @@GLOBAL.{executed} AS executed, \
          @@GLOBAL.log_bin AS log_bin, @@GLOBAL.{numbering} AS numbering, \
-         IS_USED_LOCK('tandem.switchover') IS NOT NULL AS claimed; \
+         IS_USED_LOCK('tandem.switchover') IS NOT NULL AS claimed, \
+         IS_USED_LOCK('tandem.draining') AS draining, CONNECTION_ID() AS connection; \
          SHOW SESSION STATUS WHERE Variable_name IN \
          ('Uptime', 'Rpl_semi_sync_master_status', 'Rpl_semi_sync_source_status'); \
          SHOW GLOBAL VARIABLES LIKE 'rpl_semi_sync_%_enabled'; {}; ",
@@ -331,6 +337,11 @@ fn read_facts(
             .map_err(|error| ConnectionError::Unintelligible(error.to_string()))?,
         channels,
         claimed: variables.number::<u8>(&["claimed"])? != 0,
+        draining: match variables.find(&["draining"]) {
+            Some(_) => Some(variables.number(&["draining"])?),
+            None => None,
+        },
+        connection: variables.number(&["connection"])?,
         terms,
         planned,
         beats,

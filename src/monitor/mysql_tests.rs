@@ -26,6 +26,8 @@ fn variables(read_only: &str) -> Vec<Row> {
         ("log_bin", Some("1")),
         ("numbering", Some("3")),
         ("claimed", Some("0")),
+        ("draining", None),
+        ("connection", Some("17")),
     ])]
 }
 

@@ -53,6 +53,8 @@ pub(crate) fn alive(server: ServerId, at: Instant) -> Observation {
             heartbeat_period: Some(Duration::from_secs(1)),
         }],
         claimed: false,
+        draining: None,
+        connection: 1,
         planned: false,
         terms: TermStore::Present(Some((Term(5), "m1".into()))),
         beats: None,

@@ -228,6 +228,10 @@ pub struct Facts {
     pub channels: Vec<Channel>,
     /// Whether somebody holds the lock of a switchover that leaves it (`tandem.switchover`).
     pub claimed: bool,
+    /// The connection that asks other proxies to drain it (it holds the lock `tandem.draining`).
+    pub draining: Option<u32>,
+    /// The connection that looked.
+    pub connection: u32,
     /// Its view of the terms.
     pub terms: TermStore,
     /// Whether the highest of them is that of a planned switchover.

@@ -30,6 +30,7 @@ mod pacing;
 mod patience;
 mod process;
 mod returning;
+mod sidecars;
 mod silence;
 mod strangers;
 mod switching_over;

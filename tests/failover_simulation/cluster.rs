@@ -6,7 +6,7 @@
 //! logs. What a server has written survives its crash; what a channel has received and not executed
 //! is thrown away when its receiver starts again, as MariaDB does it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +95,10 @@ pub(crate) struct Server {
     pub(crate) wild: bool,
     /// The proxy whose connection holds the lock of a switchover, from or to this master.
     pub(crate) claimed: Option<usize>,
+    /// The claim asks other proxies to drain it, by a connection of this number.
+    pub(crate) draining: Option<u32>,
+    /// The proxies that have said that nothing of theirs is open, and to which connection.
+    pub(crate) agreed: BTreeSet<(usize, u32)>,
     pub(crate) terms: BTreeMap<u64, usize>,
     /// What it wrote itself.
     pub(crate) log: Vec<Transaction>,
@@ -131,6 +135,8 @@ impl Server {
             opened: 0,
             learned: None,
             claimed: None,
+            draining: None,
+            agreed: BTreeSet::new(),
             terms: BTreeMap::new(),
             log: Vec::new(),
             executed: [0; MOST],
@@ -151,6 +157,13 @@ impl Server {
         self.receivers.iter().fold(self.executed, |has, receiver| {
             std::array::from_fn(|origin| has[origin].max(receiver.received[origin]))
         })
+    }
+
+    /// The end of the claim, if it is that of such a proxy.
+    pub(crate) fn let_go(&mut self, of: impl FnOnce(&mut usize) -> bool) {
+        if self.claimed.take_if(of).is_some() {
+            self.draining = None;
+        }
     }
 
     pub(crate) fn close(&mut self) {
@@ -283,7 +296,8 @@ impl Cluster {
 
     pub(crate) fn crash(&mut self, me: usize) {
         self.servers[me].up = false;
-        self.servers[me].claimed = None;
+        self.servers[me].let_go(|_| true);
+        self.servers[me].agreed.clear();
         self.servers[me].frozen = false;
         self.servers[me].crowded = false;
     }
@@ -407,7 +421,8 @@ impl Cluster {
         self.position(self.servers[me].executed)
     }
 
-    pub(crate) fn facts(&self, me: usize, now: Millis) -> Facts {
+    /// As a look of `proxy` finds it.
+    pub(crate) fn facts(&self, me: usize, now: Millis, proxy: usize) -> Facts {
         let server = &self.servers[me];
         let channel = |receiver: &Receiver| Channel {
             name: String::new(),
@@ -434,6 +449,8 @@ impl Cluster {
             executed: self.executed(me),
             channels: server.receivers.iter().map(channel).collect(),
             claimed: server.claimed.is_some(),
+            draining: server.draining,
+            connection: proxy as u32 + 1,
             terms: match self.highest_term(me) {
                 None => TermStore::Missing,
                 Some((term, active)) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tandem::config::Fencing;
-use tandem::failover::{Action, Event, Order, OrderFailure, OrderResult};
+use tandem::failover::{Action, Event, Order, OrderFailure, OrderResult, OtherProxies};
 use tandem::topology::{GtidSet, Stranded, Term, UnreachableKind};
 
 use super::invariants::is_planned;
@@ -61,6 +61,11 @@ impl World {
                         )
                     });
                     self.check_table(proxy, &table);
+                    let serves = table.active().map(|active| active.index());
+                    let since = self.proxies[proxy].serves;
+                    if since.map(|(server, _)| server) != serves {
+                        self.proxies[proxy].serves = serves.map(|server| (server, self.now));
+                    }
                     if table.draining.is_some() {
                         self.drain(proxy, table.generation);
                     }
@@ -174,7 +179,30 @@ impl World {
                 self.let_go(proxy);
                 OrderResult::Done
             }
+            Order::DrainOthers { own, timeout, .. } => {
+                if self.cluster.servers[server].claimed != Some(proxy) {
+                    let lost = OrderFailure::Unreachable("the claim is lost".to_owned());
+                    return Some(OrderResult::Failed(lost));
+                }
+                assert!(own.is_none_or(|own| own == proxy as u32 + 1), "who it is itself");
+                let others = self.drain_others(proxy, server);
+                let until = began + timeout.as_millis() as Millis;
+                if !others.undrained.is_empty() && self.now < until {
+                    return None;
+                }
+                OrderResult::Others(others)
+            }
+            Order::Agree { drain, connection, .. } => {
+                assert_eq!(*connection, proxy as u32 + 1, "by what it is known");
+                self.cluster.servers[server].agreed.insert((proxy, *drain));
+                OrderResult::Done
+            }
+            Order::Withdraw { .. } => {
+                self.cluster.servers[server].agreed.retain(|(who, _)| *who != proxy);
+                OrderResult::Done
+            }
             Order::Freeze { .. } => {
+                self.check_drained(proxy, server);
                 self.cluster.servers[server].close();
                 OrderResult::Frozen(self.cluster.executed(server))
             }
@@ -313,6 +341,20 @@ impl World {
         })
     }
 
+    /// Those that have a connection there.
+    fn drain_others(&mut self, proxy: usize, server: usize) -> OtherProxies {
+        let next = self.drains + 1;
+        let drain = *self.cluster.servers[server].draining.get_or_insert(next);
+        self.drains = self.drains.max(drain);
+        let agreed = |other: &usize| self.cluster.servers[server].agreed.contains(&(*other, drain));
+        let others = (0..self.proxies.len()).filter(|other| *other != proxy);
+        let undrained = others
+            .filter(|other| self.reach(*other, server).is_ok() && !agreed(other))
+            .map(|other| format!("connection {}", other + 1))
+            .collect();
+        OtherProxies { drain, undrained, transactions: Vec::new() }
+    }
+
     /// Both, one after the other, or none.
     fn claim(&mut self, proxy: usize, left: usize, next: Option<usize>) -> OrderResult {
         if let Some(Err(kind)) = next.map(|next| self.reach(proxy, next)) {
@@ -336,13 +378,13 @@ impl World {
             let phase = self.proxies[*holder].machine.status().phase;
             !["catching up", "sealing", "comparing"].contains(&phase)
         };
-        self.cluster.servers[server].claimed.take_if(planned);
+        self.cluster.servers[server].let_go(planned);
     }
 
     /// The end of a proxy's claim.
     pub(super) fn let_go(&mut self, proxy: usize) {
         for server in &mut self.cluster.servers {
-            server.claimed.take_if(|holder| *holder == proxy);
+            server.let_go(|holder| *holder == proxy);
         }
     }
 

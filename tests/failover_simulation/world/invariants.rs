@@ -11,6 +11,12 @@ use crate::cluster::Millis;
 /// answers get lost.
 const LONG_ENOUGH: Millis = 1000;
 
+/// A switchover that was asked for so long ago has an end.
+const FORCED_WITHIN: Millis = 5000;
+
+/// That a proxy is done is heard of so often, while others are asked.
+const CHANGED_ITS_MIND: Millis = 500;
+
 impl World {
     /// Notes who reaches whom. Called whenever that may have changed.
     pub(super) fn note_touch(&mut self) {
@@ -173,6 +179,22 @@ impl World {
         let reached = state.reached[old].is_some_and(|since| since + LONG_ENOUGH <= self.now);
         let awake = state.resumed + LONG_ENOUGH <= self.now;
         assert!(!(crowded && reached && awake), "a failover of m{}, which answers", old + 1);
+    }
+
+    /// A switchover closes `server`: no other proxy that could be told lets its sessions open anything there.
+    /// It may have changed its mind since it was heard (its look failed, and it looked again).
+    pub(super) fn check_drained(&self, proxy: usize, server: usize) {
+        let forced = self.proxies[proxy].forced;
+        if forced.is_some_and(|at| at + FORCED_WITHIN > self.now) {
+            return;
+        }
+        for (number, other) in self.proxies.iter().enumerate().filter(|(it, _)| *it != proxy) {
+            let known = other.in_touch[server].is_some_and(|since| since + LONG_ENOUGH <= self.now);
+            let serves = other
+                .serves
+                .is_some_and(|(on, since)| on == server && since + CHANGED_ITS_MIND <= self.now);
+            assert!(!(known && serves), "a switchover closes m{} under p{number}", server + 1);
+        }
     }
 
     /// A planned switchover: the new active has all that the old one has, and nobody has opened that one

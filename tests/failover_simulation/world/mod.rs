@@ -128,6 +128,10 @@ struct Proxy {
     generation: u64,
     /// The last active master that was published, by which term, and when.
     published: Option<(Term, usize, Millis)>,
+    /// Whom its sessions may open something on, and since when.
+    serves: Option<(usize, Millis)>,
+    /// When it was last told to switch over at any price.
+    forced: Option<Millis>,
     /// The last term that it wrote itself, as far as it knows.
     promoted: Option<Term>,
     /// The last term by which it ended a switchover.
@@ -170,6 +174,8 @@ pub(crate) struct World {
     healing: Vec<trouble::Trouble>,
     print: bool,
     requests: u64,
+    /// How often others were asked to drain a master.
+    drains: u32,
     /// How often in a row there was peace.
     rest: u32,
     policy: Policy,
@@ -224,6 +230,7 @@ impl World {
             healing: Vec::new(),
             print,
             requests: 0,
+            drains: 0,
             rest: 0,
             promotions: 0,
             switchovers: 0,
@@ -245,6 +252,8 @@ impl World {
                 generation: 0,
                 published: None,
                 promoted: None,
+                serves: None,
+                forced: None,
                 planned: None,
                 failed_over: None,
                 in_touch: [Some(0); MOST],

@@ -53,7 +53,7 @@ impl World {
                 (self.below(3), Outcome::SaysNo { code: 1040, message })
             }
             Ok(()) => {
-                let facts = self.cluster.facts(server, self.now);
+                let facts = self.cluster.facts(server, self.now, proxy);
                 let late = if self.chance(50) { self.below(TIMEOUT - 5) } else { 0 };
                 (late + self.below(3), Outcome::Alive(Box::new(facts)))
             }

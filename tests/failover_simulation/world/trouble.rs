@@ -125,6 +125,9 @@ impl World {
         self.requests += 1;
         let id = RequestId(self.requests);
         self.proxies[proxy].asked.insert(id);
+        if matches!(request, Request::Switchover { force: true, .. }) {
+            self.proxies[proxy].forced = Some(self.now);
+        }
         if matches!(request, Request::Resume) {
             self.proxies[proxy].failed_over = None;
         }
@@ -145,6 +148,7 @@ impl World {
         state.generation = 0;
         state.published = None;
         state.promoted = None;
+        state.serves = None;
         state.planned = None;
         state.failed_over = None;
         state.in_touch = Default::default();
@@ -153,6 +157,9 @@ impl World {
         state.discarding.clear();
         state.told_open = Default::default();
         self.let_go(proxy);
+        for server in &mut self.cluster.servers {
+            server.agreed.retain(|(who, _)| *who != proxy);
+        }
         self.note_touch();
         self.start_monitors(proxy);
     }

@@ -1,0 +1,262 @@
+//! Two proxies before one pair: what a switchover that is ordered at one of them is for the clients of
+//! the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use mysql_async::Conn;
+use mysql_async::prelude::*;
+use tandem::sandbox::{Sandbox, SandboxOptions};
+use tokio::task::JoinHandle;
+
+use crate::patience::{ask, eventually, within};
+use crate::process::{Process, master, monitor};
+
+const DRAIN: Duration = Duration::from_secs(2);
+const WRITERS: usize = 4;
+const SWITCHOVERS: usize = 6;
+
+fn start(sandbox: &Sandbox, drain: Duration) -> Process {
+    let masters: String = sandbox
+        .servers()
+        .iter()
+        .map(|server| master(server.name(), &server.address().to_string()))
+        .collect();
+    Process::start(&format!(
+        "{masters}{}interval = \"500ms\"\n[switchover]\ndrain = \"{}\"\n[server_tls]\nmode = \"disabled\"\n",
+        monitor(sandbox),
+        humantime::format_duration(drain)
+    ))
+}
+
+struct Rig {
+    sandbox: Sandbox,
+    /// Where switchovers are ordered.
+    first: Process,
+    /// It is only there.
+    second: Process,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let options = SandboxOptions { durable: false, ..Default::default() };
+        let sandbox = Sandbox::start(options).await.expect("a pair");
+        sandbox
+            .server(0)
+            .execute(&["CREATE TABLE app.t (id BIGINT AUTO_INCREMENT PRIMARY KEY, note INT)"])
+            .await
+            .expect("made");
+        let first = start(&sandbox, DRAIN);
+        first.connect().await.query_drop("DO 0").await.expect("somebody is active");
+        let second = start(&sandbox, DRAIN);
+        second.connect().await.query_drop("DO 0").await.expect("it follows");
+        Self { sandbox, first, second }
+    }
+
+    async fn order(&self, sql: &str) -> Result<String, String> {
+        let mut console = self.first.console().await;
+        let answer = within(sql, console.query_first::<String, _>(sql)).await;
+        answer.map(|row| row.expect("a row")).map_err(|error| error.to_string())
+    }
+
+    /// To the other master than this.
+    async fn switch(&self, from: usize) -> String {
+        let order = format!("SWITCHOVER TO m{}", 2 - from);
+        eventually(&order, async || match self.order(&order).await {
+            Ok(answer) => Some(answer),
+            // It is not done with the last one, or has not seen both yet.
+            Err(refused) => {
+                assert!(!refused.contains("undone"), "{refused}");
+                None
+            }
+        })
+        .await
+    }
+
+    /// Who is active, by the open one.
+    async fn active(&self) -> usize {
+        eventually("one master is open", async || {
+            let mut open = Vec::new();
+            for server in self.sandbox.servers() {
+                open.push(ask::<u8>(server, "SELECT @@GLOBAL.read_only").await == 0);
+            }
+            open.iter().position(|open| *open).filter(|_| open[0] != open[1])
+        })
+        .await
+    }
+}
+
+/// Transactions of three statements, each with a pause, until told to stop. An error ends it.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+    /// Comes back with how long its statements took, the longest of each transaction.
+    work: JoinHandle<Vec<Duration>>,
+}
+
+impl Writer {
+    fn start(proxy: &Process) -> Self {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, counts, options) = (Arc::clone(&stop), Arc::clone(&done), proxy.options());
+        let work = tokio::spawn(async move {
+            let mut client = Conn::new(options).await.expect("a login");
+            let mut longest = Vec::new();
+            while !stopped.load(Ordering::SeqCst) {
+                let insert = "INSERT INTO t (note) VALUES (1)";
+                let mut most = Duration::ZERO;
+                for sql in ["BEGIN", insert, insert, "COMMIT", insert] {
+                    let began = Instant::now();
+                    client.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+                    most = most.max(began.elapsed());
+                }
+                longest.push(most);
+                counts.fetch_add(1, Ordering::SeqCst);
+            }
+            longest
+        });
+        Self { stop, done, work }
+    }
+
+    async fn goes_on(&self) {
+        let before = self.done.load(Ordering::SeqCst);
+        eventually("transactions", async || {
+            assert!(!self.work.is_finished(), "a writer ended");
+            (self.done.load(Ordering::SeqCst) >= before + 5).then_some(())
+        })
+        .await;
+    }
+
+    async fn end(self) -> Vec<Duration> {
+        self.stop.store(true, Ordering::SeqCst);
+        within("a writer", self.work).await.expect("no error on the way")
+    }
+}
+
+#[tokio::test]
+async fn a_switchover_at_one_proxy_is_a_pause_at_the_others() {
+    let rig = Rig::start().await;
+    writers_of_both_notice_nothing(&rig).await;
+    what_ends_in_time_commits(&rig).await;
+    what_stays_open_undoes_it(&rig).await;
+    a_dead_coordinator_is_not_waited_for(rig).await;
+}
+
+async fn writers_of_both_notice_nothing(rig: &Rig) {
+    let here: Vec<Writer> = (0..WRITERS).map(|_| Writer::start(&rig.first)).collect();
+    let there: Vec<Writer> = (0..WRITERS).map(|_| Writer::start(&rig.second)).collect();
+    for _ in 0..SWITCHOVERS {
+        for writer in here.iter().chain(&there) {
+            writer.goes_on().await;
+        }
+        let done = rig.switch(rig.active().await).await;
+        println!("{done}");
+    }
+    let mut transactions = 0;
+    for (place, writers) in [("the first", here), ("the second", there)] {
+        let mut longest = Vec::new();
+        for writer in writers {
+            longest.extend(writer.end().await);
+        }
+        transactions += longest.len() as u64;
+        longest.sort();
+        longest.reverse();
+        let few = &longest[..(WRITERS * SWITCHOVERS).min(longest.len())];
+        println!("at {place} proxy: the longest statements of transactions: {few:.1?}");
+    }
+    for server in rig.sandbox.servers() {
+        eventually("every row, once", async || {
+            let rows = ask::<u64>(server, "SELECT COUNT(*) FROM app.t").await;
+            assert!(rows <= transactions * 3, "{rows} rows of {transactions} transactions");
+            (rows == transactions * 3).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A transaction of the other proxy's that is open, and a switchover that waits for it.
+async fn begin(rig: &Rig) -> (Conn, usize) {
+    let mut client = rig.second.connect().await;
+    let active = rig.active().await;
+    for sql in ["BEGIN", "INSERT INTO t (note) VALUES (2)"] {
+        client.query_drop(sql).await.expect(sql);
+    }
+    (client, active)
+}
+
+/// Waits until statements of the second proxy are held, by one that is.
+async fn held(rig: &Rig) -> JoinHandle<Result<(), mysql_async::Error>> {
+    rig.second.await_log("steady -> yielding").await;
+    let mut client = Conn::new(rig.second.options()).await.expect("a login");
+    tokio::spawn(async move { client.query_drop("INSERT INTO t (note) VALUES (3)").await })
+}
+
+async fn what_ends_in_time_commits(rig: &Rig) {
+    let (mut client, from) = begin(rig).await;
+    let order = format!("SWITCHOVER TO m{}", 2 - from);
+    let commits = async {
+        let server = rig.sandbox.server(from);
+        eventually("it is asked for", async || {
+            let asked = "SELECT IS_USED_LOCK('tandem.draining') IS NOT NULL";
+            (ask::<u8>(server, asked).await == 1).then_some(())
+        })
+        .await;
+        let next = held(rig).await;
+        for sql in ["INSERT INTO t (note) VALUES (2)", "COMMIT"] {
+            client.query_drop(sql).await.expect(sql);
+        }
+        within("what was held", next).await.expect("it ran").expect("on the new master");
+    };
+    let (done, ()) = tokio::join!(rig.order(&order), commits);
+    println!("{}", done.expect("it waited for the transaction"));
+    assert_eq!(rig.active().await, 1 - from);
+}
+
+async fn what_stays_open_undoes_it(rig: &Rig) {
+    let (mut client, from) = begin(rig).await;
+    let began = Instant::now();
+    let undone = rig.order(&format!("SWITCHOVER TO m{}", 2 - from)).await.expect_err("it is open");
+    println!("{undone} ({:.1?})", began.elapsed());
+    assert!(
+        undone.contains("is undone") && undone.contains("another proxy (connection "),
+        "{undone}"
+    );
+    assert!(undone.contains(" of app from "), "the user is named: {undone}");
+    for sql in ["INSERT INTO t (note) VALUES (2)", "COMMIT"] {
+        client.query_drop(sql).await.expect("nothing happened");
+    }
+    assert_eq!(rig.active().await, from);
+    // What cannot be moved is known to its own proxy alone.
+    client.query_drop("CREATE TEMPORARY TABLE mine (a INT)").await.expect("made");
+    let undone = rig.order(&format!("SWITCHOVER TO m{}", 2 - from)).await.expect_err("it is there");
+    println!("{undone}");
+    client.query_drop("INSERT INTO mine VALUES (1)").await.expect("still there");
+    // Not with FORCE.
+    let forced = rig.order(&format!("SWITCHOVER TO m{} FORCE", 2 - from)).await.expect("forced");
+    println!("{forced}");
+    assert_eq!(rig.active().await, 1 - from);
+}
+
+/// It is killed while it waits: the other one goes on at once, long before its own `drain` is over.
+async fn a_dead_coordinator_is_not_waited_for(rig: Rig) {
+    let Rig { sandbox, first, second } = rig;
+    drop(first);
+    let patient = start(&sandbox, DRAIN);
+    let second_again = start(&sandbox, Duration::from_secs(8));
+    drop(second);
+    let rig = Rig { sandbox, first: patient, second: second_again };
+    rig.first.connect().await.query_drop("DO 0").await.expect("it follows");
+    let (mut client, from) = begin(&rig).await;
+    let mut console = rig.first.console().await;
+    let order = format!("SWITCHOVER TO m{}", 2 - from);
+    let ordered = tokio::spawn(async move { console.query_first::<String, _>(order).await });
+    let next = held(&rig).await;
+    drop(rig.first);
+    let died = Instant::now();
+    within("what was held", next).await.expect("it ran").expect("on the same master");
+    println!("went on {:.1?} after the death", died.elapsed());
+    within("the order", ordered).await.expect("ended").expect_err("nobody answers");
+    client.query_drop("COMMIT").await.expect("nothing happened");
+    let log = rig.second.log();
+    assert!(!log.contains("has not left"), "it went by its own time");
+}
