@@ -11,7 +11,7 @@ use super::assessment::{Verdict, assess, in_words};
 use super::damping::Damping;
 use super::errands::Errands;
 use super::links::Links;
-use super::policy::{PROBE_SPACING, Policy, RETRY_FIRST, RETRY_MOST, WATCH_SPACING};
+use super::policy::{PROBE_SPACING, Policy, RETRY_FIRST, RETRY_MOST};
 use super::quarantine::Quarantine;
 use super::request::{Answer, Release, RequestId};
 use super::writability::Writability;
@@ -341,7 +341,7 @@ impl Context {
 
     /// Asks for the next probe of a server that somebody has claimed.
     pub(super) fn watch(&mut self, server: ServerId) {
-        self.probes[server.index()].ask(self.now + WATCH_SPACING);
+        self.probes[server.index()].ask(self.now + self.yields.watch_spacing());
     }
 
     pub(super) fn send_due_probes(&mut self) {

@@ -53,6 +53,11 @@ impl Draining {
         Phase::Draining(phase)
     }
 
+    /// Until our own sessions hold it is the others that drain.
+    pub(super) fn name(&self) -> &'static str {
+        if self.switchover.held_since.is_none() { "draining others" } else { "draining" }
+    }
+
     pub(super) fn deadline(&self) -> Instant {
         if self.switchover.held_since.is_none() { self.own_by } else { self.until }
     }
@@ -109,6 +114,9 @@ impl Draining {
     fn hold(&mut self, cx: &mut Context) {
         let (from, to) = (self.switchover.from, self.switchover.to);
         let reason = format!("switching over from {} to {}", cx.name(from), cx.name(to));
+        let done = self.others.as_ref().is_some_and(|(others, _)| others.undrained.is_empty());
+        let others = if done { "no other proxy has" } else { "other proxies may still have" };
+        cx.because(format!("{others} anything open on {}", cx.name(from)), Some(from));
         // Whoever is held need not wait once more afterwards.
         cx.pace = None;
         cx.drain(from, Some(to), &reason);

@@ -97,7 +97,7 @@ impl Phase {
             Self::Proclaiming(_) => "proclaiming",
             Self::Verifying(_) => "verifying",
             Self::Approaching(_) => "approaching",
-            Self::Draining(_) => "draining",
+            Self::Draining(phase) => phase.name(),
             Self::Freezing(_) => "freezing",
             Self::Yielding(_) => "yielding",
             Self::Paused(_) => "paused",

@@ -8,6 +8,8 @@ use crate::config::{CatchUpExpired, Failover, Fencing, Monitor, ReturningMaster,
 pub(super) const PROBE_SPACING: Duration = Duration::from_millis(2);
 /// Between two looks at a master that somebody has claimed: what he does next is seen this soon.
 pub(super) const WATCH_SPACING: Duration = Duration::from_millis(50);
+/// The same while our own clients wait for what he does next.
+pub(super) const CLOSE_WATCH_SPACING: Duration = Duration::from_millis(20);
 /// How long a fence may keep a failover waiting. The old master has just failed all its probes: if
 /// it does not answer this within a few round trips, it is as good as unreachable, and the order
 /// still reaches it when it wakes.

@@ -8,12 +8,13 @@
 //!
 //! Statements wait for no longer than our own `drain`, whatever the other one does.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::action::{Order, OrderId, OrderResult};
 use super::assessment::Verdict;
 use super::context::Context;
 use super::phase::{Input, Phase, decide};
+use super::policy::{CLOSE_WATCH_SPACING, WATCH_SPACING};
 use crate::topology::ServerId;
 
 /// What outlives the phase.
@@ -31,6 +32,11 @@ impl Yields {
         if let Some(server) = cx.yields.agreed.take() {
             cx.run(Order::Withdraw { server });
         }
+    }
+
+    /// How soon a claimed master is looked at again.
+    pub(super) fn watch_spacing(&self) -> Duration {
+        if self.agreed.is_some() { CLOSE_WATCH_SPACING } else { WATCH_SPACING }
     }
 
     /// This drain is not followed.

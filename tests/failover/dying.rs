@@ -26,7 +26,7 @@ const LONG: Duration = Duration::from_secs(15);
 
 /// The statements that matter, each of which somebody must have died after: as MariaDB and as MySQL has
 /// it.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     "GET_LOCK('tandem.switchover'",
     "GLOBAL read_only=1|GLOBAL super_read_only=1",
     "SELECT @@GLOBAL.gtid",
@@ -35,6 +35,7 @@ const STEPS: [&str; 8] = [
     "INSERT INTO tandem.term",
     "GLOBAL read_only=0",
     "RELEASE_LOCK('tandem.term'",
+    "GET_LOCK('tandem.draining'",
 ];
 
 /// After this one a dead coordinator holds most: the claim, a closed master, the lock for a term.

@@ -9,6 +9,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::*;
 use tandem::sandbox::{Sandbox, SandboxOptions};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use crate::patience::{ask, eventually, within};
 use crate::process::{Process, master, monitor};
@@ -16,6 +17,8 @@ use crate::process::{Process, master, monitor};
 const DRAIN: Duration = Duration::from_secs(2);
 const WRITERS: usize = 4;
 const SWITCHOVERS: usize = 6;
+/// Between two transactions of a writer.
+const PAUSE: Duration = Duration::from_millis(10);
 
 fn start(sandbox: &Sandbox, drain: Duration) -> Process {
     let masters: String = sandbox
@@ -111,6 +114,8 @@ impl Writer {
                     most = most.max(began.elapsed());
                 }
                 longest.push(most);
+                // Slower than a standby with one applier: nobody is to be slowed down here.
+                sleep(PAUSE).await;
                 counts.fetch_add(1, Ordering::SeqCst);
             }
             longest
@@ -186,7 +191,7 @@ async fn begin(rig: &Rig) -> (Conn, usize) {
 
 /// Waits until statements of the second proxy are held, by one that is.
 async fn held(rig: &Rig) -> JoinHandle<Result<(), mysql_async::Error>> {
-    rig.second.await_log("steady -> yielding").await;
+    rig.second.await_log("to=\"yielding\"").await;
     let mut client = Conn::new(rig.second.options()).await.expect("a login");
     tokio::spawn(async move { client.query_drop("INSERT INTO t (note) VALUES (3)").await })
 }
