@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::patience::{ask, eventually, within};
 use crate::process::{Process, master, monitor};
 
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_secs(4);
 const WRITERS: usize = 4;
 const SWITCHOVERS: usize = 6;
 /// Between two transactions of a writer.
@@ -189,24 +189,36 @@ async fn begin(rig: &Rig) -> (Conn, usize) {
     (client, active)
 }
 
-/// Waits until statements of the second proxy are held, by one that is.
-async fn held(rig: &Rig) -> JoinHandle<Result<(), mysql_async::Error>> {
-    rig.second.await_log("to=\"yielding\"").await;
-    let mut client = Conn::new(rig.second.options()).await.expect("a login");
-    tokio::spawn(async move { client.query_drop("INSERT INTO t (note) VALUES (3)").await })
+/// Another session of the second proxy's.
+struct Bystander {
+    client: Conn,
+    /// How often its proxy has yielded.
+    yielded: usize,
+}
+
+impl Bystander {
+    async fn at(proxy: &Process) -> Self {
+        Self { client: proxy.connect().await, yielded: yielded(proxy) }
+    }
+
+    /// A statement that is sent when its proxy holds what is new.
+    async fn write(self, proxy: &Process) -> JoinHandle<Result<(), mysql_async::Error>> {
+        let Self { mut client, yielded: before } = self;
+        eventually("it yields", async || (yielded(proxy) > before).then_some(())).await;
+        tokio::spawn(async move { client.query_drop("INSERT INTO t (note) VALUES (3)").await })
+    }
+}
+
+fn yielded(proxy: &Process) -> usize {
+    proxy.log().matches("to=\"yielding\"").count()
 }
 
 async fn what_ends_in_time_commits(rig: &Rig) {
     let (mut client, from) = begin(rig).await;
+    let bystander = Bystander::at(&rig.second).await;
     let order = format!("SWITCHOVER TO m{}", 2 - from);
     let commits = async {
-        let server = rig.sandbox.server(from);
-        eventually("it is asked for", async || {
-            let asked = "SELECT IS_USED_LOCK('tandem.draining') IS NOT NULL";
-            (ask::<u8>(server, asked).await == 1).then_some(())
-        })
-        .await;
-        let next = held(rig).await;
+        let next = bystander.write(&rig.second).await;
         for sql in ["INSERT INTO t (note) VALUES (2)", "COMMIT"] {
             client.query_drop(sql).await.expect(sql);
         }
@@ -247,17 +259,18 @@ async fn a_dead_coordinator_is_not_waited_for(rig: Rig) {
     let Rig { sandbox, first, second } = rig;
     drop(first);
     let patient = start(&sandbox, DRAIN);
-    let second_again = start(&sandbox, Duration::from_secs(8));
+    let second_again = start(&sandbox, 2 * DRAIN);
     drop(second);
     let rig = Rig { sandbox, first: patient, second: second_again };
     rig.first.connect().await.query_drop("DO 0").await.expect("it follows");
     let (mut client, from) = begin(&rig).await;
+    let bystander = Bystander::at(&rig.second).await;
     let mut console = rig.first.console().await;
     let order = format!("SWITCHOVER TO m{}", 2 - from);
     let ordered = tokio::spawn(async move { console.query_first::<String, _>(order).await });
-    let next = held(&rig).await;
-    drop(rig.first);
+    let next = bystander.write(&rig.second).await;
     let died = Instant::now();
+    drop(rig.first);
     within("what was held", next).await.expect("it ran").expect("on the same master");
     println!("went on {:.1?} after the death", died.elapsed());
     within("the order", ordered).await.expect("ended").expect_err("nobody answers");
