@@ -90,12 +90,19 @@ impl Rig {
     }
 }
 
-/// Transactions of three statements, each with a pause, until told to stop. An error ends it.
+/// What a writer has noticed.
+#[derive(Default)]
+struct Noted {
+    /// The longest statement of each turn.
+    longest: Vec<Duration>,
+    errors: Vec<String>,
+}
+
+/// Transactions and single writes, with a pause between, until told to stop.
 struct Writer {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
-    /// Comes back with how long its statements took, the longest of each transaction.
-    work: JoinHandle<Vec<Duration>>,
+    work: JoinHandle<Noted>,
 }
 
 impl Writer {
@@ -104,21 +111,22 @@ impl Writer {
         let (stopped, counts, options) = (Arc::clone(&stop), Arc::clone(&done), proxy.options());
         let work = tokio::spawn(async move {
             let mut client = Conn::new(options).await.expect("a login");
-            let mut longest = Vec::new();
+            let mut noted = Noted::default();
             while !stopped.load(Ordering::SeqCst) {
                 let insert = "INSERT INTO t (note) VALUES (1)";
                 let mut most = Duration::ZERO;
                 for sql in ["BEGIN", insert, insert, "COMMIT", insert] {
                     let began = Instant::now();
-                    client.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+                    let done = client.query_drop(sql).await;
+                    noted.errors.extend(done.err().map(|error| format!("{sql}: {error}")));
                     most = most.max(began.elapsed());
                 }
-                longest.push(most);
+                noted.longest.push(most);
                 // Slower than a standby with one applier: nobody is to be slowed down here.
                 sleep(PAUSE).await;
                 counts.fetch_add(1, Ordering::SeqCst);
             }
-            longest
+            noted
         });
         Self { stop, done, work }
     }
@@ -132,9 +140,9 @@ impl Writer {
         .await;
     }
 
-    async fn end(self) -> Vec<Duration> {
+    async fn end(self) -> Noted {
         self.stop.store(true, Ordering::SeqCst);
-        within("a writer", self.work).await.expect("no error on the way")
+        within("a writer", self.work).await.expect("it ends")
     }
 }
 
@@ -158,10 +166,13 @@ async fn writers_of_both_notice_nothing(rig: &Rig) {
         println!("{done}");
     }
     let mut transactions = 0;
+    let mut errors = Vec::new();
     for (place, writers) in [("the first", here), ("the second", there)] {
         let mut longest = Vec::new();
         for writer in writers {
-            longest.extend(writer.end().await);
+            let noted = writer.end().await;
+            longest.extend(noted.longest);
+            errors.extend(noted.errors);
         }
         transactions += longest.len() as u64;
         longest.sort();
@@ -169,6 +180,7 @@ async fn writers_of_both_notice_nothing(rig: &Rig) {
         let few = &longest[..(WRITERS * SWITCHOVERS).min(longest.len())];
         println!("at {place} proxy: the longest statements of transactions: {few:.1?}");
     }
+    assert!(errors.is_empty(), "{errors:#?}");
     for server in rig.sandbox.servers() {
         eventually("every row, once", async || {
             let rows = ask::<u64>(server, "SELECT COUNT(*) FROM app.t").await;

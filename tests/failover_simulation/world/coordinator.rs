@@ -9,7 +9,7 @@ use tandem::failover::{Action, Event, Order, OrderFailure, OrderResult, OtherPro
 use tandem::topology::{GtidSet, Stranded, Term, UnreachableKind};
 
 use super::invariants::is_planned;
-use super::{Happening, World};
+use super::{Happening, TROUBLE_ENDS, World};
 use crate::cluster::Millis;
 
 /// What a standby hears for as long as this is noticed before its master counts as down: `fall`
@@ -108,7 +108,8 @@ impl World {
             let first = self.below(3);
             self.after(first, Happening::Drained { proxy, life, generation, open: 2 });
         }
-        if self.below(8) != 0 {
+        // In peace every transaction has an end.
+        if self.below(8) != 0 || self.now >= TROUBLE_ENDS {
             let last = 3 + self.below(300);
             self.after(last, Happening::Drained { proxy, life, generation, open: 0 });
         }
