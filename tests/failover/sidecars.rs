@@ -159,7 +159,7 @@ async fn writers_of_both_notice_nothing(rig: &Rig) {
             writer.goes_on().await;
         }
         let done = rig.switch(rig.active().await).await;
-        println!("{done}");
+        println!("{done}; at the other proxy: {}", gap(&rig.second).await);
     }
     let mut transactions = 0;
     let mut errors = Vec::new();
@@ -185,6 +185,17 @@ async fn writers_of_both_notice_nothing(rig: &Rig) {
         })
         .await;
     }
+}
+
+/// For how long nobody took writes at a proxy when it last followed another one.
+async fn gap(proxy: &Process) -> String {
+    eventually("it follows", async || {
+        let page = proxy.http("/metrics").await;
+        let is_it =
+            |line: &&str| line.starts_with("tandem_failover_last_gap_seconds{kind=\"followed\"");
+        page.lines().find(is_it).and_then(|line| line.split(' ').nth(1)).map(str::to_owned)
+    })
+    .await
 }
 
 /// A transaction of the other proxy's that is open, and a switchover that waits for it.
