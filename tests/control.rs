@@ -2,6 +2,9 @@
 //!
 //! Each scenario starts its own sandbox. Figures are printed (`--nocapture`), never judged.
 
+#[path = "support/mod.rs"]
+mod support;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -604,6 +607,8 @@ async fn the_pair_fails_over_by_itself() {
     let first = active(M1).await;
     rig.root(M1, "CREATE TABLE app.t (id INT AUTO_INCREMENT PRIMARY KEY)").await;
     rig.root(M1, "INSERT INTO app.t VALUES (), (), ()").await;
+    // What m2 never received would keep m1 in quarantine.
+    support::await_replicated(&rig.sandbox, 0).await;
     rig.sandbox.server_mut(0).kill().await.expect("killed");
     let killed = Instant::now();
     // As a session does whose connection has just broken.
@@ -760,8 +765,7 @@ async fn a_semi_synchronous_standby_catches_up_without_the_dead() {
         rig.root(server, &format!("SET GLOBAL {}_timeout=3600000", rig.semi_sync())).await;
     }
     rig.root(M1, "CREATE TABLE app.t (id INT PRIMARY KEY)").await;
-    let count = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 't'";
-    while rig.value::<u8>(M2, count).await == 0 {}
+    support::await_replicated(&rig.sandbox, 0).await;
     // M2 receives the row and cannot apply it before M1 is gone.
     let mut lock = rig.sandbox.server(1).root_connection().await.expect("root's login");
     lock.query_drop("LOCK TABLES app.t READ").await.expect("locked");

@@ -19,6 +19,7 @@ async fn an_idle_client_finds_its_session_on_the_other_master() {
     let statement = idle.prep("SELECT a + ? FROM t ORDER BY id LIMIT 1").await.expect("prepared");
     let before: Option<i64> = idle.exec_first(&statement, (10,)).await.expect("executed");
     assert_eq!(before, Some(11));
+    stack.await_replicated(0).await;
     stack.sandbox.server_mut(0).kill().await.expect("killed");
     let after: Option<i64> = idle.exec_first(&statement, (20,)).await.expect("executed again");
     assert_eq!(after, Some(21));

@@ -21,6 +21,7 @@ async fn an_idle_client_keeps_all_that_its_session_was() {
     }
     let key: Option<u64> = idle.query_first("SELECT LAST_INSERT_ID()").await.expect("asked");
     let statement = idle.prep("SELECT a + ? FROM t").await.expect("prepared");
+    stack.await_replicated(0).await;
     stack.sandbox.server_mut(0).kill().await.expect("killed");
     let sum: Option<i64> = idle.exec_first(&statement, (3,)).await.expect("executed");
     assert_eq!(sum, Some(10));
@@ -57,6 +58,7 @@ async fn an_open_transaction_is_rolled_back_and_the_client_told_once() {
         client.query_drop("BEGIN").await.expect("begun");
         client.query_drop(format!("INSERT INTO t VALUES ({id})")).await.expect("inserted");
     }
+    stack.await_replicated(0).await;
     stack.sandbox.server_mut(0).kill().await.expect("killed");
     stack.await_active(Some("m2")).await;
     let (code, state, words) = told(clients[0].query_drop("INSERT INTO t VALUES (10)").await);

@@ -22,6 +22,7 @@ async fn with_numbers() -> Stack {
         .query_drop("CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, a INT)")
         .await
         .expect("made");
+    stack.await_replicated(0).await;
     stack
 }
 

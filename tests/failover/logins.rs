@@ -73,6 +73,7 @@ async fn sessions_of_several_users_follow_to_the_other_master() {
         let client = Conn::new(opts(&stack, user, &password, Some("app"))).await.expect("a login");
         clients.push((user, client));
     }
+    stack.await_replicated(0).await;
     stack.sandbox.server_mut(0).kill().await.expect("killed");
     for (user, client) in &mut clients {
         let row: Option<(String, u32)> =

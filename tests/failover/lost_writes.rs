@@ -7,10 +7,10 @@ use mysql_async::prelude::*;
 use mysql_async::{Conn, OptsBuilder, Row};
 use tandem::coordinator::{Finding, LostWrites};
 use tandem::sandbox::SandboxOptions;
-use tandem::topology::{Flavor, GtidSet, ServerAddress};
+use tandem::topology::{Flavor, ServerAddress};
 
-use crate::patience::{ask, eventually};
-use crate::support::Stack;
+use crate::patience::eventually;
+use crate::support::{Stack, executed};
 
 fn asynchronous() -> SandboxOptions {
     SandboxOptions { semi_sync: false, durable: false, ..SandboxOptions::default() }
@@ -35,17 +35,6 @@ async fn console(stack: &Stack) -> Conn {
         .user(Some("admin"))
         .prefer_socket(false);
     Conn::new(options).await.expect("the console")
-}
-
-/// What the server has executed now.
-async fn executed(stack: &Stack, index: usize) -> GtidSet {
-    let flavor = stack.sandbox.binaries().flavor();
-    let question = match flavor {
-        Flavor::MariaDb => "SELECT @@GLOBAL.gtid_current_pos",
-        Flavor::MySql => "SELECT @@GLOBAL.gtid_executed",
-    };
-    let text: String = ask(stack.sandbox.server(index), question).await;
-    GtidSet::parse(flavor, &text).expect("a set")
 }
 
 async fn stop_receiving(stack: &Stack) {
@@ -101,17 +90,13 @@ async fn what_was_acknowledged_and_is_lost_is_named() {
     client.query_drop(table).await.expect("made");
     client.query_drop("INSERT INTO t (a) VALUES (1)").await.expect("inserted");
     let mut other = second_user(&stack).await;
-    eventually("m2 has it", async || {
-        let (ours, theirs) = (executed(&stack, 0).await, executed(&stack, 1).await);
-        theirs.contains(&ours).then_some(())
-    })
-    .await;
+    stack.await_replicated(0).await;
     stop_receiving(&stack).await;
-    let before = executed(&stack, 0).await;
+    let before = executed(&stack.sandbox, 0).await;
     let root = ["INSERT INTO app.t (a) VALUES (99)"];
     stack.sandbox.server(0).execute(&root).await.expect("past Tandem");
     let count = write_in_every_way(&mut client, &mut other).await;
-    let stranded = executed(&stack, 0).await.subtract(&before);
+    let stranded = executed(&stack.sandbox, 0).await.subtract(&before);
     stack.sandbox.server_mut(0).kill().await.expect("killed");
     let began = std::time::SystemTime::now();
     stack.await_active(Some("m2")).await;
@@ -207,11 +192,7 @@ async fn what_a_server_does_not_name_is_a_lower_bound() {
     let procedure =
         "CREATE PROCEDURE twice() BEGIN INSERT INTO t VALUES (1); INSERT INTO t VALUES (2); END";
     client.query_drop(procedure).await.expect("made");
-    eventually("m2 has it", async || {
-        let (ours, theirs) = (executed(&stack, 0).await, executed(&stack, 1).await);
-        theirs.contains(&ours).then_some(())
-    })
-    .await;
+    stack.await_replicated(0).await;
     stop_receiving(&stack).await;
     client.query_drop("CALL twice()").await.expect("called");
     stack.sandbox.server_mut(0).kill().await.expect("killed");

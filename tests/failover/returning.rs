@@ -82,6 +82,8 @@ async fn m1_is_fenced_and_rejoins(stack: &Stack, client: &mut mysql_async::Conn)
 #[tokio::test]
 async fn a_proxy_that_restarts_follows_the_term() {
     let mut stack = Stack::start().await;
+    // A term that m2 never received would be stranded, and keep m1 in quarantine.
+    stack.await_replicated(0).await;
     stack.sandbox.server_mut(0).kill().await.expect("killed");
     stack.await_active(Some("m2")).await;
     let term = stack.app.handles().routes.borrow().term;

@@ -99,6 +99,7 @@ async fn a_driver(stack: &mut Stack) {
     let active = stack.sandbox.servers().iter().position(|s| s.pid().is_some()).expect("one");
     let here: Option<u32> = client.query_first("SELECT @@server_id").await.expect("asked");
     assert_eq!(here, Some(active as u32 + 1));
+    stack.await_replicated(active).await;
     stack.sandbox.server_mut(active).kill().await.expect("killed");
     let counted: Option<u64> = client.exec_first(&statement, (1,)).await.expect("elsewhere");
     assert_eq!(counted, Some(300_001));

@@ -52,6 +52,7 @@ async fn a_client_and_its_masters_by_socket() {
     let output = output.expect("the `mariadb` command line");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "a is 1\n", "{output:?}");
 
+    stack.await_replicated(0).await;
     stack.sandbox.server_mut(0).kill().await.expect("killed");
     let row: Option<(u32, u32)> =
         client.query_first("SELECT a, @@server_id FROM t").await.expect("asked elsewhere");

@@ -120,7 +120,7 @@ async fn without_the_hashes_the_password_itself_will_do() {
             root.query_drop(revoke).await.expect("revoked");
         }
     }
-    crate::await_replicated(&stack).await;
+    stack.await_replicated(0).await;
     // A proxy that has never read them.
     let config = crate::support::config_for(&stack.sandbox);
     stack.app = tandem::app::App::start(config).expect("another proxy");

@@ -24,8 +24,6 @@ use mysql_async::{Conn, OptsBuilder};
 use support::Stack;
 use tandem::topology::Flavor;
 
-use patience::eventually;
-
 fn missing(what: &str) {
     // Not by `println!`, which the harness keeps to itself when a test ends well.
     let _ = writeln!(std::io::stderr(), "NOT TESTED: {what} is not at hand");
@@ -54,28 +52,7 @@ async fn make(stack: &Stack, accounts: &[(&str, &str)]) {
     }
     let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
     stack.sandbox.server(0).execute(&statements).await.expect("made");
-    await_replicated(stack).await;
-}
-
-/// Waits until the second master has what the first one has now.
-async fn await_replicated(stack: &Stack) {
-    let mark = format!("CREATE DATABASE mark_{}", fresh());
-    stack.sandbox.server(0).execute(&[&mark]).await.expect("marked");
-    let name = mark.trim_start_matches("CREATE DATABASE ");
-    let mut standby = stack.sandbox.server(1).root_connection().await.expect("root");
-    let question =
-        format!("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '{name}'");
-    eventually("replicated", async || {
-        let count: Option<u64> = standby.query_first(&question).await.expect("asked");
-        count.filter(|count| *count > 0)
-    })
-    .await;
-    stack.sandbox.server(0).execute(&[&format!("DROP DATABASE {name}")]).await.expect("unmarked");
-}
-
-fn fresh() -> u128 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.expect("a clock").as_nanos()
+    stack.await_replicated(0).await;
 }
 
 async fn who_am_i(connection: &mut Conn) -> String {

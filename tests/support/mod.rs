@@ -5,11 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mysql_async::prelude::Queryable as _;
 use tandem::app::App;
 use tandem::config::Config;
 use tandem::coordinator::Journal;
 use tandem::sandbox::{Sandbox, SandboxOptions};
-use tandem::topology::ServerAddress;
+use tandem::topology::{Flavor, GtidSet, ServerAddress};
 
 /// Servers and proxy. Dropping it ends both.
 pub struct Stack {
@@ -109,6 +110,11 @@ impl Stack {
         mysql_async::Conn::new(opts).await.expect("the console's login")
     }
 
+    /// Waits until all others that are up have executed what this master has executed by now.
+    pub async fn await_replicated(&self, from: usize) {
+        await_replicated(&self.sandbox, from).await;
+    }
+
     /// Waits until somebody, or the one with this name, is active.
     pub async fn await_active(&self, name: Option<&str>) {
         let mut routes = self.app.handles().routes.clone();
@@ -121,6 +127,34 @@ impl Stack {
             .await
             .unwrap_or_else(|_| panic!("{name:?} did not become active within {PATIENCE:?}"))
             .expect("the proxy runs");
+    }
+}
+
+/// What a server has executed by now.
+pub async fn executed(sandbox: &Sandbox, index: usize) -> GtidSet {
+    let flavor = sandbox.binaries().flavor();
+    let question = match flavor {
+        Flavor::MariaDb => "SELECT @@GLOBAL.gtid_current_pos",
+        Flavor::MySql => "SELECT @@GLOBAL.gtid_executed",
+    };
+    let mut root = sandbox.server(index).root_connection().await.expect("root's login");
+    let text: Option<String> = root.query_first(question).await.expect("asked");
+    GtidSet::parse(flavor, &text.expect("a row")).expect("a set")
+}
+
+/// Waits until all others that are up have executed what this server has executed by now.
+///
+/// Replication is asynchronous: what the others have not received when a server is killed is rightly lost.
+/// A test whose subject is not that loss, and that relies on what was written, waits here first.
+pub async fn await_replicated(sandbox: &Sandbox, from: usize) {
+    let all = executed(sandbox, from).await;
+    for (index, server) in sandbox.servers().iter().enumerate() {
+        if index == from || server.pid().is_none() {
+            continue;
+        }
+        let what = format!("{} has executed {all}", server.name());
+        eventually(&what, async || executed(sandbox, index).await.contains(&all).then_some(()))
+            .await;
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) async fn across(stack: &mut Stack, clients: &[&Client]) -> Vec<Result
     let starting: Vec<_> = clients.iter().map(|client| start(client, place)).collect();
     let waiting = futures_util::future::join_all(starting).await;
     let ready = waiting.iter().filter(|client| client.is_ok()).count();
+    stack.await_replicated(0).await;
     stack.sandbox.server_mut(0).kill().await.expect("kill -9");
     stack.await_active(Some("m2")).await;
     println!("  kill -9 of the active master under {ready} clients, two sessions each");
