@@ -31,9 +31,9 @@ const BLUR: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Draining {
     switchover: Switchover,
-    /// The question to the other proxies that is under way.
-    asked: Option<OrderId>,
-    /// How far they were by the last answer, and when that came.
+    /// The question to the other proxies that is under way, and since when.
+    asked: Option<(OrderId, Instant)>,
+    /// How far they were by the last answer, and when that was asked: it may have been long on its way.
     others: Option<(OtherProxies, Instant)>,
     /// Who of our own sessions had something open by the last report; `None` before the first.
     open: Option<Vec<OpenSession>>,
@@ -68,12 +68,12 @@ impl Draining {
         }
         match input {
             Input::Drained(report) => self.hear(cx, report),
-            Input::Finished { id, result } if self.asked == Some(id) => {
-                self.asked = None;
+            Input::Finished { id, result } if self.asked.is_some_and(|(asked, _)| asked == id) => {
+                let since = self.asked.take().map_or(cx.now, |(_, since)| since);
                 match result {
                     OrderResult::Others(others) => {
                         Yields::decline(cx, others.drain); // that one is ours
-                        self.others = Some((others.clone(), cx.now));
+                        self.others = Some((others.clone(), since));
                     }
                     OrderResult::Failed(failure) => {
                         return self.switchover.give_up(cx, &failure.to_string());
@@ -107,7 +107,8 @@ impl Draining {
         let own = cx.topology.facts(server).map(|facts| facts.connection);
         let alive_within = cx.policy.one_round() + BLUR;
         let timeout = self.until.saturating_duration_since(cx.now).min(ASK_EVERY);
-        self.asked = Some(cx.run(Order::DrainOthers { server, own, alive_within, timeout }));
+        let order = cx.run(Order::DrainOthers { server, own, alive_within, timeout });
+        self.asked = Some((order, cx.now));
     }
 
     /// Our own sessions let go now.
