@@ -115,6 +115,33 @@ impl Stack {
         await_replicated(&self.sandbox, from).await;
     }
 
+    /// Waits until every receiver runs. What is found to be stranded meanwhile is released, as an operator
+    /// would: until then nobody receives from its server.
+    pub async fn await_released(&self) {
+        tokio::select! {
+            running = self.sandbox.await_replication() => running.expect("every channel runs"),
+            () = self.release_what_is_stranded() => {}
+        }
+    }
+
+    /// Never ends.
+    async fn release_what_is_stranded(&self) {
+        let mut console = self.console().await;
+        loop {
+            let stranded: Vec<mysql_async::Row> =
+                console.query("SHOW STRANDED").await.expect("shown");
+            if let Some(row) = stranded.first() {
+                let server: String = row.get("Server").expect("a name");
+                // It may have ended by itself just now.
+                println!(
+                    "{:?}",
+                    console.query_first::<String, _>(format!("RELEASE {server}")).await
+                );
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Waits until somebody, or the one with this name, is active.
     pub async fn await_active(&self, name: Option<&str>) {
         let mut routes = self.app.handles().routes.clone();

@@ -18,9 +18,6 @@ const GOES_ON: usize = 10;
 
 const CLIENTS: usize = 4;
 
-/// Between two looks at the console, which cannot be waited for.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
 pub(crate) struct Trio {
     // Dropped in this order.
     clients: Vec<Client>,
@@ -177,14 +174,10 @@ impl Trio {
     }
 
     /// Waits until all three replicate, and each has every write that was acknowledged by now. What is
-    /// found to be stranded meanwhile is released, as an operator would: until then nobody receives from
-    /// its server.
+    /// found to be stranded meanwhile is released.
     pub(crate) async fn whole(&self) {
         let acknowledged = self.acknowledged();
-        tokio::select! {
-            running = self.stack.sandbox.await_replication() => running.expect("every channel runs"),
-            () = self.release_what_is_stranded() => {}
-        }
+        self.stack.await_released().await;
         eventually("every acknowledged write is everywhere", async || {
             for server in 0..3 {
                 if !self.rows(ServerId(server)).await.is_superset(&acknowledged) {
@@ -194,22 +187,6 @@ impl Trio {
             Some(())
         })
         .await;
-    }
-
-    /// Never ends.
-    async fn release_what_is_stranded(&self) {
-        let mut console = self.stack.console().await;
-        loop {
-            let stranded: Vec<mysql_async::Row> =
-                console.query("SHOW STRANDED").await.expect("shown");
-            if let Some(row) = stranded.first() {
-                let server: String = row.get("Server").expect("a name");
-                // It may have ended by itself just now.
-                let released = console.query_first::<String, _>(format!("RELEASE {server}")).await;
-                println!("{:?}: {released:?}", self.began.elapsed());
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
     }
 
     /// Prints what the clients saw.
