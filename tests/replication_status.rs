@@ -9,7 +9,7 @@ mod patience;
 mod support;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::*;
 use mysql_async::{Conn, OptsBuilder, Row};
@@ -18,6 +18,7 @@ use support::Stack;
 use tandem::sandbox::{Sandbox, SandboxOptions};
 use tandem::topology::{Channel, Flavor, ServerAddress, ServerId, ThreadState};
 
+const M1: ServerId = ServerId(0);
 const M2: ServerId = ServerId(1);
 
 struct Rig {
@@ -135,6 +136,19 @@ impl Rig {
         };
         let found = tokio::time::timeout(patience::PATIENCE, looking).await;
         found.unwrap_or_else(|_| panic!("channel {name:?} is never {what}: {last:#?}"))
+    }
+
+    /// Waits until m1 has answered a look that begins from now on: only what its receivers are then is
+    /// known to have been so while it was up.
+    async fn outlived(&self) {
+        let since = Instant::now();
+        let mut topology = self.stack.app.handles().topology.clone();
+        let looked = topology.wait_for(|topology| {
+            let seen = topology.seen(M1);
+            let last = seen.last.as_ref().filter(|_| seen.answers());
+            last.is_some_and(|last| last.at.checked_sub(last.took) >= Some(since))
+        });
+        within("m1 is looked at", looked).await.expect("the proxy runs");
     }
 
     /// The row of m2's channel, in one of the two spellings.
@@ -381,6 +395,7 @@ async fn a_backlog_by_position(rig: &mut Rig) {
         (received? >= end.1).then_some(())
     })
     .await;
+    rig.outlived().await;
     rig.stack.sandbox.server_mut(0).kill().await.expect("killed");
     let mut status = rig.stack.app.handles().status.clone();
     let catching = status.wait_for(|now| now.phase == "catching up");
