@@ -46,7 +46,8 @@ impl Kind {
         let load = LoadKind {
             writers: options.writers,
             rate: options.rate,
-            transfer_pace: None,
+            // Beside writers who are to leave the machine room, transfers do so as well.
+            transfer_pace: options.rate.map(|_| MODERATE),
             schema: "app",
         };
         Ok(Self {
@@ -61,10 +62,13 @@ impl Kind {
     /// The same with transfers that leave the masters time for the writers.
     pub(super) fn with_slow_transfers(&self) -> Self {
         let mut kind = self.clone();
-        kind.load.transfer_pace = Some(Duration::from_millis(20));
+        kind.load.transfer_pace = Some(MODERATE);
         kind
     }
 }
+
+/// Between two transfers of one client.
+const MODERATE: Duration = Duration::from_millis(20);
 
 /// A moment by both clocks: clients note one, the journal the other.
 #[derive(Clone, Copy, Debug)]
