@@ -123,8 +123,8 @@ compose() {
 # demo.rs, drill.rs and sandbox_cleanup.rs (the proxy's own memory, what the others test, how the owner of
 # servers ends), for partitions (the network's business, not the server's), and for tls and hops, which are
 # written for MariaDB and have their own cases for MySQL 9.
-with_servers=(sandbox control sessions failover three_masters operating protocol replication_status wire as_the_server
-  clients logins stranded)
+with_servers=(sandbox setup control sessions failover three_masters operating protocol replication_status wire as_the_server
+  clients logins stranded check)
 
 # Before anything is run: the clients use a server that is there. Leaves a reason where there is none.
 fetch() { # NAME

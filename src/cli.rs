@@ -11,6 +11,23 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+/// How servers are checked.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Configuration file [default: proxy.toml, if there is one]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON, for machines: docs/check.md describes it
+    #[arg(long)]
+    pub json: bool,
+    /// Prove it, too: insert rows on every master in turn, and see them on all servers
+    ///
+    /// In a table of its own in the schema `tandem`, which is dropped again. Standbys stay closed to
+    /// applications, and a running proxy goes on.
+    #[arg(long)]
+    pub write_test: bool,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -23,11 +40,15 @@ pub enum Command {
     Demo(DemoOptions),
     /// Hurt real servers under load, and measure.
     Drill(DrillOptions),
+    /// Make the configured servers a pair.
+    Setup(SetupOptions),
     /// Print the effective configuration.
     Config {
         /// As for [`Command::Run`].
         config: Option<PathBuf>,
     },
+    /// Look whether the servers are what a pair should be.
+    Check(CheckOptions),
     /// Ask a running proxy.
     Ask {
         /// As for [`Command::Run`]; of the file the section `[admin]` counts.
@@ -95,6 +116,38 @@ pub struct Drills {
     /// Kill both masters, then start one again
     #[arg(long)]
     pub both_down: bool,
+}
+
+/// What servers are made.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetupOptions {
+    /// Do it
+    #[arg(long)]
+    pub apply: bool,
+    /// Copy the data of this server into those that hold none
+    #[arg(long, value_name = "NAME")]
+    pub copy_from: Option<String>,
+    /// Have each commit wait until another master has received it
+    #[arg(long)]
+    pub semi_sync: bool,
+    /// Who receives from whom, of three masters and more [default: what is there, else ring]
+    #[arg(long, value_enum, value_name = "SHAPE")]
+    pub shape: Option<SetupShape>,
+    /// Leave room for N masters: auto_increment_increment is at least N
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..))]
+    pub room_for: Option<u16>,
+    /// Configuration file [default: proxy.toml, if there is one]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Who receives from whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SetupShape {
+    /// Each from the one before it, the first from the last
+    Ring,
+    /// Each from every other one
+    Mesh,
 }
 
 /// What a drill does, to which pair, under which load.
@@ -186,13 +239,16 @@ Configuration:
 Exit status:
   0  done
   1  failed, with the reason on standard error; status: no master is active; switchover, failover:
-     refused
-  2  the command line was not understood, or there is no proxy that could be asked
+     refused; check: something is wrong
+  2  the command line was not understood, or there is no proxy, or no server, that could be asked
 
 Examples:
   tandem demo                     see a failover, without any set-up
   tandem drill --switchover 100   measure the pause of a switchover on this machine
+  tandem setup                    what would make the servers of proxy.toml a pair
+  tandem setup --apply            do it
   tandem config -c proxy.toml     check a file, and see what is in effect
+  tandem check                    check the servers, and see what to mend
   tandem -c /etc/tandem/proxy.toml
   tandem status                   who is active, and how the pair is
   tandem switchover m2            make m2 active; clients notice a pause
@@ -239,6 +295,24 @@ enum Word {
     /// twice, money made or lost, an error at a client in a switchover). 2: there is no verdict.
     #[command(verbatim_doc_comment)]
     Drill(DrillOptions),
+    /// Make the configured servers masters of each other, or print what that takes
+    ///
+    /// Without --apply it prints, server by server, the SQL with a reason for each statement, the lines for
+    /// my.cnf, and which of them need a restart. Done twice, it changes nothing the second time. It logs in as
+    /// an administrator: TANDEM_SETUP__USER and TANDEM_SETUP__PASSWORD (or ..._PASSWORD_FILE), or
+    /// TANDEM_SETUP__M1__USER and so on where they differ; what is not given is asked for, and nothing stored.
+    /// Exit status 0: printed, done, or nothing to do. 1: refused, with the reason and nothing changed; or
+    /// stopped half-way, with what was done. 2: a server cannot be reached, or no login is given.
+    #[command(verbatim_doc_comment)]
+    Setup(SetupOptions),
+    /// Look whether the servers are what a pair should be; each finding has the command that mends it
+    ///
+    /// Reads settings, replication, tables, accounts and more of every server, and changes nothing. It
+    /// logs in as the administrator (TANDEM_SETUP__USER and TANDEM_SETUP__PASSWORD, or …_PASSWORD_FILE), or
+    /// as the account of [monitor], which sees less: what was not seen is said. Exit status 0: well, or
+    /// notices only. 1: errors or warnings. 2: nothing can be said.
+    #[command(verbatim_doc_comment)]
+    Check(CheckOptions),
     /// Print the effective configuration and what set each value, secrets masked
     ///
     /// Reads the configuration as `run` would, and reports every mistake in it at once.
@@ -313,6 +387,8 @@ impl From<Arguments> for Command {
             Word::Run(file) => Self::Run { config: file.config },
             Word::Demo(options) => Self::Demo(options),
             Word::Drill(options) => Self::Drill(options),
+            Word::Setup(options) => Self::Setup(options),
+            Word::Check(options) => Self::Check(options),
             Word::Config(file) => Self::Config { config: file.config },
             Word::Status(file) => Self::ask(file, Errand::Status),
             Word::Switchover(Move { name: to, force, file }) => {
@@ -355,6 +431,14 @@ mod tests {
             ("tandem run", Command::Run { config: None }),
             ("tandem run --config p.toml", Command::Run { config: file() }),
             ("tandem config -c p.toml", Command::Config { config: file() }),
+            (
+                "tandem check -c p.toml --json",
+                Command::Check(CheckOptions { config: file(), json: true, write_test: false }),
+            ),
+            (
+                "tandem check --write-test",
+                Command::Check(CheckOptions { write_test: true, ..CheckOptions::default() }),
+            ),
             ("tandem demo --stay", Command::Demo(demo)),
             ("tandem demo", Command::Demo(DemoOptions::default())),
             (
@@ -393,6 +477,18 @@ mod tests {
                     ..drill()
                 }),
             ),
+            ("tandem setup", Command::Setup(SetupOptions::default())),
+            (
+                "tandem setup -c p.toml --apply --copy-from m1 --semi-sync --shape mesh --room-for 4",
+                Command::Setup(SetupOptions {
+                    apply: true,
+                    copy_from: Some("m1".into()),
+                    semi_sync: true,
+                    shape: Some(SetupShape::Mesh),
+                    room_for: Some(4),
+                    config: file(),
+                }),
+            ),
             ("tandem status", Command::Ask { config: None, errand: Errand::Status }),
             ("tandem status -c p.toml", Command::Ask { config: file(), errand: Errand::Status }),
             ("tandem switchover m2", ask(Errand::Switchover { to: "m2".into(), force: false })),
@@ -408,7 +504,9 @@ mod tests {
     #[test]
     fn what_is_not_there_is_refused() {
         for line in [
-            "tandem setup",
+            "tandem setup --copy-from",
+            "tandem setup --shape star",
+            "tandem setup --room-for 1",
             "tandem drill",
             "tandem drill --switchover 0",
             "tandem drill --switchover 1 --writers 0",

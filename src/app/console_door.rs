@@ -17,7 +17,7 @@ use super::Handles;
 use crate::config::Admin;
 use crate::console::{self, SessionList, SessionRow};
 use crate::listener::Listener;
-use crate::session::{Activity, Admitted, admit};
+use crate::session::{Activity, Admitted, Entry, Shared, admit};
 use crate::tls::Offer;
 use crate::wire::{
     Capabilities, Greeting, HandshakeResponse, PacketStream, Stream, StreamError, put_packet,
@@ -142,10 +142,19 @@ async fn accept(door: &Arc<ConsoleDoor>, listener: Listener) -> io::Result<()> {
 /// The sessions, for `SHOW SESSIONS` and `KILL`.
 pub(super) struct Sessions(pub(super) Handles);
 
+impl Sessions {
+    /// Those of each listener, with its name.
+    fn all(&self) -> impl Iterator<Item = (&'static str, &Shared)> {
+        let main = ("main", &*self.0.sessions);
+        std::iter::once(main).chain(self.0.reads.iter().map(|reads| ("reads", &*reads.sessions)))
+    }
+}
+
 impl SessionList for Sessions {
     fn sessions(&self) -> Vec<SessionRow> {
         let servers = self.0.routes.borrow().servers.clone();
-        let row = |entry: Arc<crate::session::Entry>| SessionRow {
+        let row = |port, entry: Arc<Entry>| SessionRow {
+            port,
             id: u64::from(entry.id),
             user: entry.user(),
             client: entry.client().map_or_else(|| "unix".to_owned(), |peer| peer.to_string()),
@@ -160,11 +169,15 @@ impl SessionList for Sessions {
             tied_by: entry.tied_by().map(str::to_owned),
             since: entry.since,
         };
-        self.0.sessions.registry.list().into_iter().map(row).collect()
+        let sessions = self.all().flat_map(|(port, shared)| {
+            shared.registry.list().into_iter().map(move |entry| (port, entry))
+        });
+        sessions.map(|(port, entry)| row(port, entry)).collect()
     }
 
     fn kill(&self, id: u64) -> bool {
-        let entry = u32::try_from(id).ok().and_then(|id| self.0.sessions.registry.get(id));
+        let id = u32::try_from(id).ok();
+        let entry = id.and_then(|id| self.all().find_map(|(_, shared)| shared.registry.get(id)));
         entry.inspect(|entry| entry.kill()).is_some()
     }
 }

@@ -9,21 +9,25 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
+use super::checks::Checks;
 use super::console_door::ConsoleDoor;
 use super::file_limit;
+use super::reads;
 use super::{Handles, Security, Sockets};
-use crate::config::{self, Config};
+use crate::config::{self, Administrators, Config};
 use crate::console;
 use crate::coordinator::{
-    Accountant, Asked, BacklogWatch, Coordinator, EventFile, Inputs, Journal, Ledgers, Outputs,
-    ReplicationWatch, SqlExecutor, WarmConnections,
+    Accountant, Asked, BacklogWatch, Coordinator, EventFile, Inputs, Journal, KeyWatch, Ledgers,
+    Outputs, ReplicationWatch, SqlExecutor, WarmConnections,
 };
 use crate::failover::{FailoverMachine, Policy};
 use crate::http;
 use crate::listener::{Listener, Workers};
 use crate::metrics::Metrics;
 use crate::monitor::{AccountReader, Dialer, HeartbeatWriter, Monitor};
-use crate::routing::{Pace, RoutingTable};
+use crate::pair::check::{Checked, Looker};
+use crate::pair::facts::Wanted;
+use crate::routing::{Pace, Positions, RoutingTable};
 use crate::session::{Channels, Shared};
 use crate::tls::Offer;
 use crate::topology::Topology;
@@ -58,7 +62,7 @@ pub(super) async fn run(
         }
     };
     plane.serve_admins(&config, sockets.console, sockets.http);
-    let listeners = plane.listen(sockets.clients);
+    let listeners = plane.listen(sockets.clients, sockets.readers);
     let _ = ready.send(Ok(plane.handles.clone()));
     tokio::select! {
         // An error means that the App was dropped: the end as well.
@@ -132,6 +136,16 @@ impl Plane {
             tasks.spawn(writer.run());
         }
 
+        let (standing_out, checks) = watch::channel(Arc::new(Checked::default()));
+        if let Some(interval) = config.check.interval {
+            // No administrator's login is at hand in a proxy.
+            let logins = Administrators::default();
+            let looker = Looker::new(config.clone(), logins, master_tls.clone(), Wanted::GENTLE);
+            let (status, metrics) = (status.clone(), Arc::clone(&metrics));
+            let checks = Checks { looker, interval, status, metrics, standing: standing_out };
+            tasks.spawn(checks.run());
+        }
+
         let pace = Pace::default();
         if let Some(bound) = config.failover.pace {
             let (routes, pace, metrics) = (routes.clone(), pace.clone(), metrics.failover.clone());
@@ -151,7 +165,7 @@ impl Plane {
             offers: offers.clone(),
         };
         let mut shared = Shared::new(
-            channels,
+            channels.clone(),
             config.failover.hold,
             config.limits.connect_timeout,
             file_limit::make_room(config.limits.max_connections),
@@ -162,9 +176,14 @@ impl Plane {
         shared.proxy_protocol = config.proxy_protocol.clone();
         shared.compression = config.compression;
         shared.pace = pace;
+        shared.positions = config.reads.causal.then(|| Positions::new(config.servers.len()));
         let shared = Arc::new(shared);
         tasks.spawn(Arc::clone(&shared).follow_routes());
         tasks.spawn(Arc::clone(&shared).look_after_standbys());
+        let reads = (!config.reads.listen.is_empty()).then(|| {
+            let probes = monitor.requests();
+            reads::start(config, channels, &shared, &topology, probes, &metrics, &mut tasks)
+        });
         let (accounts_out, losses) = watch::channel(Arc::default());
         let accountant = Accountant::new(Ledgers {
             sessions: Arc::clone(&shared),
@@ -177,6 +196,8 @@ impl Plane {
         });
         tasks.spawn(accountant.run());
         let (seen, noted) = (topology.clone(), Arc::clone(&journal));
+        tasks.spawn(KeyWatch::new(Arc::clone(&shared), seen, noted).run());
+        let (seen, noted) = (topology.clone(), Arc::clone(&journal));
         let watch = ReplicationWatch::new(routes.clone(), seen, noted, Arc::clone(&metrics));
         tasks.spawn(watch.run());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -187,17 +208,22 @@ impl Plane {
             status,
             journal,
             accounts: losses,
+            checks,
             sessions: shared,
             metrics,
+            reads,
         };
         let shutdown = Arc::new(Notify::new());
         Ok(Self { handles, workers, threads, tasks, offers, ask, shutdown, _monitor: monitor })
     }
 
-    fn listen(&self, sockets: Vec<Listener>) -> JoinSet<()> {
+    fn listen(&self, clients: Vec<Listener>, readers: Vec<Listener>) -> JoinSet<()> {
         let mut listeners = JoinSet::new();
-        for listener in sockets {
-            let workers = self.workers.clone();
+        let clients = clients.into_iter().map(|listener| (listener, self.workers.clone()));
+        let reads = self.handles.reads.iter();
+        let reads = reads.map(|reads| self.workers.sharing(&reads.sessions));
+        let readers = readers.into_iter().zip(reads.cycle());
+        for (listener, workers) in clients.chain(readers) {
             listeners.spawn(async move {
                 if let Err(error) = listener.run(workers).await {
                     tracing::error!(%error, "a listener ended");
@@ -217,9 +243,11 @@ impl Plane {
                 admin: config.admin.user.clone(),
                 sessions: Arc::new(super::console_door::Sessions(self.handles.clone())),
                 logins: self.handles.sessions.standby_logins(),
+                reads: self.handles.reads.as_ref().map(|reads| reads.decisions.clone()),
                 status: self.handles.status.clone(),
                 journal: Arc::clone(&self.handles.journal),
                 accounts: self.handles.accounts.clone(),
+                checks: self.handles.checks.clone(),
                 ask: self.ask.clone(),
                 shutdown: Arc::clone(&self.shutdown),
             };
@@ -234,8 +262,10 @@ impl Plane {
                 topology: self.handles.topology.clone(),
                 metrics: Arc::clone(&self.handles.metrics),
                 logins: self.handles.sessions.standby_logins(),
+                reads: self.handles.reads.as_ref().map(|reads| reads.decisions.clone()),
                 journal: Arc::clone(&self.handles.journal),
                 accounts: self.handles.accounts.clone(),
+                checks: self.handles.checks.clone(),
             };
             self.tasks.spawn(async move {
                 if let Err(error) = serve_http(listener, handles).await {
@@ -248,6 +278,7 @@ impl Plane {
     async fn stop(self) {
         let Self { handles, workers, threads, mut tasks, .. } = self;
         handles.sessions.shut_down();
+        handles.reads.iter().for_each(|reads| reads.sessions.shut_down());
         drop(workers);
         let joining = tokio::task::spawn_blocking(move || {
             for thread in threads {

@@ -9,9 +9,11 @@
 //! delay a health check. [`App`] can live inside another program: the demo and the tests run it
 //! beside the servers that it watches.
 
+mod checks;
 mod console_door;
 mod control;
 mod file_limit;
+mod reads;
 
 use std::io;
 use std::sync::Arc;
@@ -25,7 +27,8 @@ use crate::coordinator::{Accounts, Journal};
 use crate::failover::Status;
 use crate::listener::{BindError, Listener};
 use crate::metrics::Metrics;
-use crate::routing::RoutingTable;
+use crate::pair::check::Checked;
+use crate::routing::{Decision, RoutingTable};
 use crate::session::Shared;
 use crate::tls::{CertificateError, MasterTls, Offers};
 use crate::topology::{ServerAddress, Topology};
@@ -58,6 +61,7 @@ pub enum AppError {
 #[derive(Debug)]
 pub struct App {
     listening: Vec<ServerAddress>,
+    reading: Vec<ServerAddress>,
     console: Option<ServerAddress>,
     http: Option<ServerAddress>,
     handles: Handles,
@@ -79,15 +83,31 @@ pub struct Handles {
     pub journal: Arc<Journal>,
     /// The acknowledged writes, and what became of them.
     pub accounts: watch::Receiver<Arc<Accounts>>,
+    /// What the checks of the servers came to.
+    pub checks: watch::Receiver<Arc<Checked>>,
     /// The sessions.
     pub sessions: Arc<Shared>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
+    /// The reads listener's, if there is one.
+    pub reads: Option<ReadsHandles>,
+}
+
+/// What may be seen of the reads listener.
+#[derive(Clone, Debug)]
+pub struct ReadsHandles {
+    /// The latest table.
+    pub routes: watch::Receiver<Arc<RoutingTable>>,
+    /// How it came about.
+    pub decisions: watch::Receiver<Arc<Decision>>,
+    /// The sessions.
+    pub sessions: Arc<Shared>,
 }
 
 /// The sockets of a proxy, bound before anything starts.
 struct Sockets {
     clients: Vec<Listener>,
+    readers: Vec<Listener>,
     console: Option<Listener>,
     http: Option<Listener>,
 }
@@ -97,12 +117,12 @@ impl Sockets {
         let bind = |key, address: &ServerAddress| {
             Listener::bind(address).map_err(|error| AppError::Bind { key, error })
         };
+        let all = |key, addresses: &[ServerAddress]| {
+            addresses.iter().map(|address| bind(key, address)).collect::<Result<_, _>>()
+        };
         Ok(Self {
-            clients: config
-                .listen
-                .iter()
-                .map(|address| bind("listen", address))
-                .collect::<Result<_, _>>()?,
+            clients: all("listen", &config.listen)?,
+            readers: all("reads.listen", &config.reads.listen)?,
             console: config
                 .admin
                 .console
@@ -144,6 +164,7 @@ impl App {
         let security = Security::load(&config)?;
         let sockets = Sockets::bind(&config)?;
         let listening = sockets.clients.iter().filter_map(Listener::address).collect();
+        let reading = sockets.readers.iter().filter_map(Listener::address).collect();
         let console = sockets.console.as_ref().and_then(Listener::address);
         let http = sockets.http.as_ref().and_then(Listener::address);
         let (stop, stopped) = oneshot::channel();
@@ -161,13 +182,19 @@ impl App {
             .recv()
             .map_err(|_| io::Error::other("the control thread ended before it began"))??;
         let (stop, control) = (Some(stop), Some(control));
-        Ok(Self { listening, console, http, handles, stop, ended, control })
+        Ok(Self { listening, reading, console, http, handles, stop, ended, control })
     }
 
     /// Where applications connect.
     #[must_use]
     pub fn listening(&self) -> &[ServerAddress] {
         &self.listening
+    }
+
+    /// Where applications connect that only read.
+    #[must_use]
+    pub fn reading(&self) -> &[ServerAddress] {
+        &self.reading
     }
 
     /// Where the console listens.
@@ -216,6 +243,9 @@ pub fn run(config: Config) -> Result<(), AppError> {
     let mut app = App::start(config)?;
     for address in app.listening() {
         tracing::info!(%address, "listening for applications");
+    }
+    for address in app.reading() {
+        tracing::info!(%address, "listening for applications that only read");
     }
     if let Some(address) = app.console() {
         tracing::info!(%address, "console: any MySQL client");

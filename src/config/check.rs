@@ -3,53 +3,60 @@
 use std::net::IpAddr;
 
 use super::{ClientCertificates, Config, ConfigError, Place, ServerTlsMode};
-use crate::topology::ServerAddress;
+use crate::topology::{Server, ServerAddress};
 
 /// Everything that is wrong between keys that are each right.
 pub(super) fn check(config: &Config) -> Vec<ConfigError> {
-    let mut problems = check_masters(config);
+    let mut problems = check_servers(config);
     problems.extend(check_addresses(config));
     problems.extend(check_password(config));
     problems.extend(check_tls(config));
     problems.extend(check_hold(config));
+    problems.extend(check_reads(config));
     problems
 }
 
-fn check_masters(config: &Config) -> Vec<ConfigError> {
+fn check_servers(config: &Config) -> Vec<ConfigError> {
     let mut problems = Vec::new();
     let masters: Vec<_> = config.servers.masters().collect();
-    let place = |index: usize, key: &str| config.origins.of(&format!("masters[{index}].{key}"));
+    let place = |key: &str| config.origins.of(&format!("{key}.name")).clone();
     if let [only] = masters.as_slice() {
-        problems.push(ConfigError::OneMaster {
-            place: place(0, "name").clone(),
-            name: only.name.clone(),
-        });
+        problems
+            .push(ConfigError::OneMaster { place: place("masters[0]"), name: only.name.clone() });
     }
-    for (index, master) in masters.iter().enumerate() {
+    let servers: Vec<_> = with_keys(config).collect();
+    for (index, (key, server)) in servers.iter().enumerate() {
         // Names are compared as operators type them and as a case-insensitive column stores them.
-        let earlier = masters[..index]
+        let earlier = servers[..index]
             .iter()
-            .position(|earlier| earlier.name.eq_ignore_ascii_case(&master.name));
-        if let Some(earlier) = earlier {
+            .find(|(_, earlier)| earlier.name.eq_ignore_ascii_case(&server.name));
+        if let Some((earlier, _)) = earlier {
             problems.push(ConfigError::NameTwice {
-                place: place(index, "name").clone(),
-                first: place(earlier, "name").clone(),
-                name: master.name.clone(),
+                place: place(key),
+                first: place(earlier),
+                name: server.name.clone(),
             });
         }
     }
     problems
 }
 
+/// Every server with its key: `masters[0]`.
+fn with_keys(config: &Config) -> impl Iterator<Item = (String, &Server)> {
+    let masters = config.servers.masters().enumerate();
+    let replicas = config.servers.replicas().enumerate();
+    masters
+        .map(|(index, master)| (format!("masters[{index}]"), master))
+        .chain(replicas.map(|(index, replica)| (format!("replicas[{index}]"), replica)))
+}
+
 /// Every address in the configuration is one endpoint: no two of them may be equal.
 fn check_addresses(config: &Config) -> Vec<ConfigError> {
-    let masters = config.servers.masters().enumerate();
-    let mut addresses: Vec<(String, String, &ServerAddress)> = masters
-        .map(|(index, master)| {
-            (format!("masters[{index}].address"), master.name.clone(), &master.address)
-        })
+    let mut addresses: Vec<(String, String, &ServerAddress)> = with_keys(config)
+        .map(|(key, server)| (format!("{key}.address"), server.name.clone(), &server.address))
         .collect();
-    let ours = config.listen.iter().map(|address| ("listen", Some(address)));
+    let reads = config.reads.listen.iter().map(|address| ("reads.listen", Some(address)));
+    let ours = config.listen.iter().map(|address| ("listen", Some(address))).chain(reads);
     let admin = [
         ("admin.console", config.admin.console.as_ref()),
         ("admin.http", config.admin.http.as_ref()),
@@ -115,6 +122,19 @@ fn check_hold(config: &Config) -> Option<ConfigError> {
     let place = written.into_iter().find(|place| **place != Place::Default);
     let place = place.cloned().unwrap_or(Place::Default);
     (hold <= drain).then_some(ConfigError::HoldTooShort { place, hold, drain })
+}
+
+/// Half a setting, as above; and somebody has to serve.
+fn check_reads(config: &Config) -> Option<ConfigError> {
+    let reads = &config.reads;
+    let replicas = config.servers.replicas().next().is_some();
+    let (key, needs) = match reads.listen.is_empty() {
+        true if reads.causal => ("reads.causal", "reads.listen"),
+        false if !(replicas || reads.standbys || reads.active) => ("reads.listen", "[[replicas]]"),
+        _ => return None,
+    };
+    let (key, needs) = (key.to_owned(), needs.to_owned());
+    Some(ConfigError::Needs { place: config.origins.of(&key).clone(), key, needs })
 }
 
 /// Whether only this machine can reach the address.

@@ -70,8 +70,7 @@ impl File {
 
     /// One entry at the top of the file: a key, or a whole section.
     fn check_entry(&self, name: &str, item: &Item, problems: &mut Vec<ConfigError>) {
-        let mut section = keys::of_section(name).peekable();
-        if section.peek().is_none() {
+        if keys::of_section(name).next().is_none() {
             problems.extend(check_key(self.place(name), name, &written(item)));
             return;
         }
@@ -84,11 +83,6 @@ impl File {
             });
             return;
         };
-        if section.all(|key| key.stage == Stage::Later { same: None }) {
-            let key = format!("`[{name}]`");
-            problems.push(ConfigError::NotBuilt { place: self.place(name), key });
-            return;
-        }
         for (key, item) in table.iter() {
             let path = format!("{name}.{key}");
             problems.extend(check_key(self.place(&path), &path, &written(item)));
@@ -100,18 +94,11 @@ impl File {
 pub(super) fn check_key(place: Place, path: &str, value: &str) -> Option<ConfigError> {
     match keys::find(path).map(|key| key.stage) {
         Some(Stage::Built) => None,
-        Some(Stage::Later { same: Some(same) }) if same == value => None,
-        Some(Stage::Later { same: Some(same) }) if value.len() < 40 => {
-            Some(ConfigError::NotBuilt {
-                place,
-                key: format!("`{path} = {value}` (anything but {same})"),
-            })
-        }
-        Some(Stage::Later { .. }) => {
-            let key =
-                if path == "replicas" { "`[[replicas]]`".to_owned() } else { format!("`{path}`") };
-            Some(ConfigError::NotBuilt { place, key })
-        }
+        Some(Stage::Later { same }) if same == value => None,
+        Some(Stage::Later { same }) => Some(ConfigError::NotBuilt {
+            place,
+            key: format!("`{path} = {value}` (anything but {same})"),
+        }),
         None => {
             let nearest = keys::nearest(path);
             Some(ConfigError::UnknownKey { place, key: path.to_owned(), nearest })

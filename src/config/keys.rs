@@ -1,7 +1,7 @@
 //! All keys of `proxy.toml`: those that this version acts on, and those that it only knows by name.
 //!
 //! A key that a later version will act on is refused by name, for a proxy that silently ignored
-//! `[reads]` would be worse than one that does not start. It is taken where the value says exactly
+//! `reads.split` would be worse than one that does not start. It is taken where the value says exactly
 //! what this version does anyway, so that one file can serve both.
 
 /// One key.
@@ -32,7 +32,7 @@ pub(super) enum Stage {
     /// It does not; `same` is the value that means what this version does.
     Later {
         /// The value, as TOML.
-        same: Option<&'static str>,
+        same: &'static str,
     },
 }
 
@@ -44,19 +44,15 @@ const fn toml(path: &'static str) -> Key {
     Key { path, form: Form::Toml, stage: Stage::Built }
 }
 
-const fn later(path: &'static str) -> Key {
-    Key { path, form: Form::Toml, stage: Stage::Later { same: None } }
-}
-
 const fn later_unless(path: &'static str, same: &'static str) -> Key {
-    Key { path, form: Form::Toml, stage: Stage::Later { same: Some(same) } }
+    Key { path, form: Form::Toml, stage: Stage::Later { same } }
 }
 
 /// Every key, in the order of the file.
 pub(super) const KEYS: &[Key] = &[
     toml("listen"),
     toml("masters"),
-    later_unless("replicas", "[]"),
+    toml("replicas"),
     text("monitor.user"),
     text("monitor.password"),
     text("monitor.password_file"),
@@ -76,8 +72,13 @@ pub(super) const KEYS: &[Key] = &[
     toml("failover.acknowledge_after"),
     text("failover.pace"),
     text("switchover.drain"),
-    later("reads.listen"),
-    later("reads.max_lag"),
+    toml("reads.listen"),
+    text("reads.max_lag"),
+    toml("reads.standbys"),
+    toml("reads.active"),
+    toml("reads.causal"),
+    later_unless("reads.split", "false"),
+    text("check.interval"),
     text("tls.mode"),
     text("tls.cert"),
     text("tls.key"),
@@ -103,8 +104,8 @@ pub(super) const KEYS: &[Key] = &[
     text("log.events"),
 ];
 
-/// The keys of one `[[masters]]`.
-pub(super) const MASTER_KEYS: &[&str] = &["name", "address"];
+/// The keys of one `[[masters]]` or `[[replicas]]`.
+pub(super) const SERVER_KEYS: &[&str] = &["name", "address"];
 
 /// The key with this path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {

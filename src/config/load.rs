@@ -11,6 +11,7 @@ use figment::value::{Dict, Map};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde_json::Value;
 
+use super::administrators::SETUP;
 use super::file::{self, File};
 use super::keys::{self, Form, Key};
 use super::read::Reader;
@@ -145,7 +146,8 @@ fn variables(
 ) -> (Vec<Variable>, Vec<ConfigError>) {
     let (mut variables, mut problems) = (Vec::new(), Vec::new());
     for (name, text) in environment {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("TANDEM_")) else {
+        let ours = |name: &&str| name.starts_with("TANDEM_") && !name.starts_with(SETUP);
+        let Some(name) = name.to_str().filter(ours) else {
             continue;
         };
         match variable(name, text) {

@@ -10,10 +10,12 @@
 //! start three times.
 //!
 //! `keys.rs` is the list of all keys, `file.rs` knows lines and spelling mistakes, `load.rs` merges
-//! the layers and is the only file that names figment, `read.rs` turns merged values into sections,
-//! `check.rs` holds the rules that span several keys, `render.rs` goes the other way. Connecting,
+//! the layers and is the only file that names figment, `read.rs` turns merged values into sections
+//! (`value.rs`: one by one), `check.rs` holds the rules that span several keys, `render.rs` goes the
+//! other way, `administrators.rs` has the logins that only commands need and no file holds. Connecting,
 //! resolving and listening are left to the parts that use the values.
 
+mod administrators;
 mod check;
 mod error;
 mod file;
@@ -24,16 +26,18 @@ mod read;
 mod render;
 mod secret;
 mod sections;
+mod value;
 
+pub use administrators::{Administrators, LoginError, Questions, Terminal};
 pub use error::{ConfigError, ConfigErrors};
 pub use load::{DEFAULT_FILE, load, load_admin};
 pub use place::{Origins, Place};
 pub use render::{Setting, render, settings};
-pub use secret::Secret;
+pub use secret::{Credentials, Secret};
 pub use sections::{
-    Admin, CatchUpExpired, ClientCertificates, Compress, Config, Failover, Fencing, Limits, Log,
-    LogFormat, Monitor, ProxyProtocol, ReturningMaster, ServerTls, ServerTlsMode, Switchover, Tls,
-    TlsMode,
+    Admin, CatchUpExpired, Check, ClientCertificates, Compress, Config, Failover, Fencing, Limits,
+    Log, LogFormat, Monitor, ProxyProtocol, Reads, ReturningMaster, ServerTls, ServerTlsMode,
+    Switchover, Tls, TlsMode,
 };
 
 #[cfg(test)]

@@ -1,28 +1,23 @@
 //! Merged values into sections, key by key; what cannot be read is noted, and its default goes on.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use ipnet::IpNet;
 use serde_json::Value;
 
-use super::keys::{self, MASTER_KEYS};
+use super::keys::{self, SERVER_KEYS};
 use super::load::Merged;
 use super::sections::SENT;
-use super::{
-    Admin, CatchUpExpired, ClientCertificates, Compress, Config, ConfigError, Failover, Fencing,
-    Limits, Log, LogFormat, Monitor, Origins, Place, ProxyProtocol, ReturningMaster, Secret,
-    ServerTls, ServerTlsMode, Switchover, Tls, TlsMode,
+use super::value::{
+    Expected, address, address_or_off, addresses, addresses_if_any, algorithms, choice, count,
+    describe, duration, log_filter, max_lag, networks, positive_duration, server_name, some_text,
+    switch, text, word_or_duration,
 };
-use crate::topology::{AddressError, ServerAddress, Servers};
-use crate::wire::Capabilities;
-
-/// Nothing that Tandem waits for takes longer; it also keeps sums of times far from overflowing.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// What would have been right.
-type Expected = String;
+use super::{
+    Admin, CatchUpExpired, Check, ClientCertificates, Compress, Config, ConfigError, Failover,
+    Fencing, Limits, Log, LogFormat, Monitor, Origins, Place, ProxyProtocol, Reads,
+    ReturningMaster, Secret, ServerTls, ServerTlsMode, Switchover, Tls, TlsMode,
+};
+use crate::topology::{ServerAddress, Servers};
 
 /// Reads keys, and collects what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -44,11 +39,14 @@ impl<'a> Reader<'a> {
     /// `file` is the one that was looked for.
     pub(super) fn config(&mut self, file: &Path) -> Option<Config> {
         let masters = self.masters(file);
+        let replicas = self.servers("replicas");
         let defaults = Config::new(Servers::new([], []));
         let listen = self.read("listen", defaults.listen, addresses);
         let monitor = self.monitor(defaults.monitor);
         let failover = self.failover(defaults.failover);
         let switchover = self.switchover(defaults.switchover);
+        let reads = self.reads(defaults.reads);
+        let check = self.check(defaults.check);
         let tls = self.tls(defaults.tls);
         let server_tls = self.server_tls(defaults.server_tls);
         let limits = self.limits(defaults.limits);
@@ -56,7 +54,7 @@ impl<'a> Reader<'a> {
         let compression = self.compression(defaults.compression);
         let admin = self.admin(defaults.admin);
         let log = self.log(defaults.log);
-        let servers = Servers::new(masters?, []);
+        let servers = Servers::new(masters?, replicas?);
         let origins = std::mem::take(&mut self.origins);
         Some(Config {
             listen,
@@ -64,6 +62,8 @@ impl<'a> Reader<'a> {
             monitor,
             failover,
             switchover,
+            reads,
+            check,
             tls,
             server_tls,
             limits,
@@ -119,6 +119,21 @@ impl<'a> Reader<'a> {
 
     fn switchover(&mut self, default: Switchover) -> Switchover {
         Switchover { drain: self.read("switchover.drain", default.drain, duration) }
+    }
+
+    fn reads(&mut self, default: Reads) -> Reads {
+        Reads {
+            listen: self.read("reads.listen", default.listen, addresses_if_any),
+            max_lag: self.read("reads.max_lag", default.max_lag, max_lag),
+            standbys: self.read("reads.standbys", default.standbys, switch),
+            active: self.read("reads.active", default.active, switch),
+            causal: self.read("reads.causal", default.causal, switch),
+        }
+    }
+
+    fn check(&mut self, default: Check) -> Check {
+        let interval = "check.interval";
+        Check { interval: self.read(interval, default.interval, |it| word_or_duration("off", it)) }
     }
 
     fn tls(&mut self, default: Tls) -> Tls {
@@ -260,75 +275,75 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The content of a secret's file. Editors end a file with a newline, and nobody means it.
     fn secret_file(&mut self, key: &str, path: PathBuf) -> Secret {
-        match std::fs::read_to_string(&path) {
-            Ok(mut content) => {
-                if content.ends_with('\n') {
-                    content.pop();
-                    if content.ends_with('\r') {
-                        content.pop();
-                    }
-                }
-                Secret::new(content)
-            }
-            Err(error) => {
-                let place = self.merged.place(key, key);
-                let (key, reason) = (key.to_owned(), error.to_string());
-                self.problems.push(ConfigError::SecretUnreadable { place, key, path, reason });
-                Secret::default()
-            }
-        }
+        Secret::read(&path).unwrap_or_else(|error| {
+            let place = self.merged.place(key, key);
+            let (key, reason) = (key.to_owned(), error.to_string());
+            self.problems.push(ConfigError::SecretUnreadable { place, key, path, reason });
+            Secret::default()
+        })
     }
 
     /// `[[masters]]`; `None` if there are none or one of them is not readable.
     fn masters(&mut self, file: &Path) -> Option<Vec<(String, ServerAddress)>> {
-        let value = self.merged.value("masters").unwrap_or_else(|| Value::Array(Vec::new()));
-        let Value::Array(entries) = &value else {
-            let place = self.merged.place("masters", "masters");
-            self.bad_value(place, "masters", "a list of tables, `[[masters]]`".into(), &value);
-            return None;
-        };
-        if entries.is_empty() {
+        let masters = self.servers("masters")?;
+        if masters.is_empty() {
             let (file, exists) = (file.to_owned(), file.exists());
             self.problems.push(ConfigError::NoMasters { file, exists });
             return None;
         }
-        // Each is read even if one before it was not readable: all mistakes are reported at once.
-        let masters: Vec<_> =
-            (0..).zip(entries).map(|(index, entry)| self.master(index, entry)).collect();
-        masters.into_iter().collect()
+        Some(masters)
     }
 
-    fn master(&mut self, index: usize, entry: &Value) -> Option<(String, ServerAddress)> {
-        let path = format!("masters[{index}]");
+    /// The tables of `[[list]]`, of which there may be none; `None` if one of them is not readable.
+    fn servers(&mut self, list: &str) -> Option<Vec<(String, ServerAddress)>> {
+        let value = self.merged.value(list).unwrap_or_else(|| Value::Array(Vec::new()));
+        let Value::Array(entries) = &value else {
+            let place = self.merged.place(list, list);
+            self.bad_value(place, list, format!("a list of tables, `[[{list}]]`"), &value);
+            return None;
+        };
+        // Each is read even if one before it was not readable: all mistakes are reported at once.
+        let servers: Vec<_> =
+            (0..).zip(entries).map(|(index, entry)| self.server(list, index, entry)).collect();
+        servers.into_iter().collect()
+    }
+
+    fn server(
+        &mut self,
+        list: &str,
+        index: usize,
+        entry: &Value,
+    ) -> Option<(String, ServerAddress)> {
+        let path = format!("{list}[{index}]");
         let Value::Object(fields) = entry else {
-            let place = self.merged.place("masters", &path);
+            let place = self.merged.place(list, &path);
             self.bad_value(place, &path, "a table with `name` and `address`".into(), entry);
             return None;
         };
-        for key in fields.keys().filter(|key| !MASTER_KEYS.contains(&key.as_str())) {
-            let known = MASTER_KEYS.iter().map(|known| (*known, *known));
+        for key in fields.keys().filter(|key| !SERVER_KEYS.contains(&key.as_str())) {
+            let known = SERVER_KEYS.iter().map(|known| (*known, *known));
             self.problems.push(ConfigError::UnknownKey {
-                place: self.merged.place("masters", &format!("{path}.{key}")),
+                place: self.merged.place(list, &format!("{path}.{key}")),
                 key: format!("{path}.{key}"),
                 nearest: keys::most_alike(key, known).map(str::to_owned),
             });
         }
-        let name = self.master_field(&path, "name", fields, server_name);
-        let address = self.master_field(&path, "address", fields, address);
+        let name = self.server_field(list, &path, "name", fields, server_name);
+        let address = self.server_field(list, &path, "address", fields, address);
         Some((name?, address?))
     }
 
-    fn master_field<T>(
+    fn server_field<T>(
         &mut self,
+        list: &str,
         path: &str,
         key: &str,
         fields: &serde_json::Map<String, Value>,
         parse: impl FnOnce(&Value) -> Result<T, Expected>,
     ) -> Option<T> {
         let full = format!("{path}.{key}");
-        let place = self.merged.place("masters", &full);
+        let place = self.merged.place(list, &full);
         let Some(value) = fields.get(key) else {
             self.problems.push(ConfigError::Missing { place, key: full });
             return None;
@@ -344,143 +359,4 @@ impl<'a> Reader<'a> {
             }
         }
     }
-}
-
-/// A value as an error shows it.
-fn describe(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("{text:?}"),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "a table".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn text(value: &Value) -> Result<String, Expected> {
-    value.as_str().map(str::to_owned).ok_or_else(|| "a text in quotes".to_owned())
-}
-
-fn some_text(value: &Value) -> Result<String, Expected> {
-    match text(value)? {
-        text if text.is_empty() => Err("a text that is not empty".to_owned()),
-        text => Ok(text),
-    }
-}
-
-/// Names are typed on the console and stored in `tandem.term`.
-fn server_name(value: &Value) -> Result<String, Expected> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    match text(value)? {
-        name if (1..=64).contains(&name.len()) && name.chars().all(allowed) => Ok(name),
-        _ => Err("1 to 64 letters, digits, `-`, `_` or `.`".to_owned()),
-    }
-}
-
-fn switch(value: &Value) -> Result<bool, Expected> {
-    value.as_bool().ok_or_else(|| "true or false".to_owned())
-}
-
-fn count<T: TryFrom<u64>>(value: &Value) -> Result<T, Expected> {
-    match value.as_u64() {
-        None | Some(0) => Err("a whole number of at least 1".to_owned()),
-        Some(number) => T::try_from(number).map_err(|_| "a smaller number".to_owned()),
-    }
-}
-
-fn duration(value: &Value) -> Result<Duration, Expected> {
-    value
-        .as_str()
-        .and_then(|text| humantime::parse_duration(text).ok())
-        .filter(|duration| *duration <= LONGEST)
-        .ok_or_else(|| "a duration such as \"500ms\", \"10s\" or \"5m\"".to_owned())
-}
-
-fn word_or_duration(word: &str, value: &Value) -> Result<Option<Duration>, Expected> {
-    if value.as_str() == Some(word) {
-        return Ok(None);
-    }
-    positive_duration(value).map(Some).map_err(|expected| format!("\"{word}\" or {expected}"))
-}
-
-fn positive_duration(value: &Value) -> Result<Duration, Expected> {
-    match duration(value)? {
-        Duration::ZERO => Err("a duration above zero".to_owned()),
-        duration => Ok(duration),
-    }
-}
-
-fn choice<T: Copy>(value: &Value, names: &[(&str, T)]) -> Result<T, Expected> {
-    let chosen = names.iter().find(|(name, _)| value.as_str() == Some(name));
-    chosen.map(|(_, choice)| *choice).ok_or_else(|| {
-        names.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(" or ")
-    })
-}
-
-fn address(value: &Value) -> Result<ServerAddress, Expected> {
-    value.as_str().unwrap_or_default().parse().map_err(|error| match error {
-        AddressError::Malformed(_) => "an address, \"host:port\" or \"unix:/path\"".to_owned(),
-        AddressError::Port(_) => {
-            "an address with a port from 1 to 65535 after the colon".to_owned()
-        }
-    })
-}
-
-fn address_or_off(value: &Value) -> Result<Option<ServerAddress>, Expected> {
-    match value.as_str() {
-        Some("off") => Ok(None),
-        _ => address(value).map(Some).map_err(|expected| format!("{expected}, or \"off\"")),
-    }
-}
-
-/// One address, or a list of them.
-fn addresses(value: &Value) -> Result<Vec<ServerAddress>, Expected> {
-    match value {
-        Value::Array(list) if list.is_empty() => Err("at least one address".to_owned()),
-        Value::Array(list) => list.iter().map(address).collect(),
-        single => Ok(vec![address(single)?]),
-    }
-}
-
-/// Networks, or single addresses; none at all is a list too.
-fn networks(value: &Value) -> Result<Vec<IpNet>, Expected> {
-    let network = |value: &Value| {
-        let text = value.as_str().unwrap_or_default();
-        let single = |_| text.parse::<IpAddr>().map(IpNet::from);
-        text.parse::<IpNet>()
-            .or_else(single)
-            .map_err(|_| "networks such as \"10.0.0.0/8\" or \"fd00::/8\", or addresses".to_owned())
-    };
-    match value {
-        Value::Array(list) => list.iter().map(network).collect(),
-        single => Ok(vec![network(single)?]),
-    }
-}
-
-/// Algorithms to offer, one or several; none at all is a list too.
-fn algorithms(value: &Value) -> Result<Capabilities, Expected> {
-    let one = |value: &Value| choice(value, Compress::OFFERED);
-    match value {
-        Value::Array(list) => list.iter().try_fold(Capabilities::default(), |offered, value| {
-            one(value).map(|algorithm| offered | algorithm)
-        }),
-        single => one(single),
-    }
-}
-
-/// A filter as `tracing_subscriber` reads it. It takes any single word that is no level for the name
-/// of a module, so that `inof` would log nothing at all; no operator means that.
-fn log_filter(value: &Value) -> Result<String, Expected> {
-    let expected = || {
-        "a level (error, warn, info, debug, trace, off) or a filter such as \
-         \"info,tandem::session=debug\""
-            .to_owned()
-    };
-    let filter = some_text(value)?;
-    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
-    let words_are_levels =
-        filter.split(',').all(|part| part.contains(['=', '[', ':']) || is_level(part.trim()));
-    if !words_are_levels || tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
-        return Err(expected());
-    }
-    Ok(filter)
 }

@@ -33,6 +33,8 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         monitor,
         failover,
         switchover,
+        reads,
+        check,
         tls,
         server_tls,
         limits,
@@ -43,9 +45,11 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         origins,
     } = config;
     let mut rows = vec![("listen".to_owned(), list(listen))];
-    for (index, master) in servers.masters().enumerate() {
-        rows.push((format!("masters[{index}].name"), master.name.as_str().into()));
-        rows.push((format!("masters[{index}].address"), master.address.to_string().into()));
+    let masters = servers.masters().enumerate().map(|server| ("masters", server));
+    let replicas = servers.replicas().enumerate().map(|server| ("replicas", server));
+    for (list, (index, server)) in masters.chain(replicas) {
+        rows.push((format!("{list}[{index}].name"), server.name.as_str().into()));
+        rows.push((format!("{list}[{index}].address"), server.address.to_string().into()));
     }
     let sections = [
         ("monitor.user", monitor.user.as_str().into()),
@@ -66,6 +70,12 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("failover.acknowledge_after", i64::from(failover.acknowledge_after).into()),
         ("failover.pace", failover.pace.map_or_else(|| "off".into(), duration)),
         ("switchover.drain", duration(switchover.drain)),
+        ("reads.listen", list(&reads.listen)),
+        ("reads.max_lag", duration(reads.max_lag)),
+        ("reads.standbys", reads.standbys.into()),
+        ("reads.active", reads.active.into()),
+        ("reads.causal", reads.causal.into()),
+        ("check.interval", check.interval.map_or_else(|| "off".into(), duration)),
         ("tls.mode", name_of(tls.mode, TlsMode::NAMES)),
         ("tls.cert", path(tls.cert.as_deref())),
         ("tls.key", path(tls.key.as_deref())),

@@ -22,6 +22,10 @@ pub struct Config {
     pub failover: Failover,
     /// `[switchover]`
     pub switchover: Switchover,
+    /// `[reads]`
+    pub reads: Reads,
+    /// `[check]`
+    pub check: Check,
     /// `[tls]`
     pub tls: Tls,
     /// `[server_tls]`
@@ -50,6 +54,8 @@ impl Config {
             monitor: Monitor::default(),
             failover: Failover::default(),
             switchover: Switchover::default(),
+            reads: Reads::default(),
+            check: Check::default(),
             tls: Tls::default(),
             server_tls: ServerTls::default(),
             limits: Limits::default(),
@@ -64,6 +70,19 @@ impl Config {
 
 fn loopback(port: u16) -> ServerAddress {
     ServerAddress::Tcp { host: "127.0.0.1".into(), port }
+}
+
+/// `[check]`: how often a running proxy looks whether the servers are what a pair should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Between two looks; `None` for none at all.
+    pub interval: Option<Duration>,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self { interval: Some(Duration::from_secs(300)) }
+    }
 }
 
 /// `[monitor]`: health checks and the account that they, and Tandem's orders, use.
@@ -198,6 +217,33 @@ pub struct Switchover {
 impl Default for Switchover {
     fn default() -> Self {
         Self { drain: Duration::from_secs(5) }
+    }
+}
+
+/// `[reads]`: a listener whose sessions only read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// Addresses for applications; none switches it off.
+    pub listen: Vec<ServerAddress>,
+    /// No read is older than this.
+    pub max_lag: Duration,
+    /// Whether standby masters serve when no replica can.
+    pub standbys: bool,
+    /// Whether the active master serves when nobody else can.
+    pub active: bool,
+    /// Whether a read finds what this proxy told clients before that it is committed.
+    pub causal: bool,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            max_lag: Duration::from_secs(2),
+            standbys: true,
+            active: true,
+            causal: false,
+        }
     }
 }
 

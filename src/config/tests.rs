@@ -36,6 +36,13 @@ fn errors(text: &str, environment: &[(&str, &str)]) -> String {
 }
 
 #[test]
+fn the_logins_of_administrators_are_no_keys_of_the_file() {
+    let setup = [("TANDEM_SETUP__USER", "root"), ("TANDEM_SETUP__M1__PASSWORD", "x")];
+    assert!(load_text(PAIR, &setup).is_ok());
+    assert!(errors(PAIR, &[("TANDEM_SETTUP__USER", "root")]).contains("unknown key"));
+}
+
+#[test]
 fn the_file_in_the_repository_says_the_defaults() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/proxy.toml");
     let config = load(Some(path.as_ref()), []).unwrap();
@@ -49,6 +56,7 @@ fn the_file_in_the_repository_says_the_defaults() {
     assert_eq!(config.servers, defaults.servers);
     assert_eq!(config.monitor, defaults.monitor);
     assert_eq!(config.failover, defaults.failover);
+    assert_eq!(config.reads, defaults.reads);
     assert_eq!(config.tls, defaults.tls);
     assert_eq!(config.server_tls, defaults.server_tls);
     assert_eq!(config.limits, defaults.limits);
@@ -67,7 +75,8 @@ fn the_file_in_the_repository_says_the_defaults() {
 
 #[test]
 fn every_key_that_is_acted_on_is_rendered() {
-    let config = load_text(PAIR, &[]).unwrap();
+    let replica = [("TANDEM_REPLICAS", "[{name='r1', address='10.0.0.13:3306'}]")];
+    let config = load_text(PAIR, &replica).unwrap();
     let shown: Vec<String> = settings(&config).into_iter().map(|setting| setting.key).collect();
     for key in keys::KEYS.iter().filter(|key| key.stage == keys::Stage::Built) {
         let name = key.path.trim_end_matches("_file");
@@ -291,10 +300,43 @@ fn variables_of_others_are_let_be() {
     TANDEM_MONITOR__RISE: `monitor.rise` must be a whole number of at least 1, not "many"
     TANDEM_MONITOR__USR: unknown key `TANDEM_MONITOR__USR`; did you mean `TANDEM_MONITOR__USER`?
     TANDEM_NOTHING__LIKE_IT: unknown key `TANDEM_NOTHING__LIKE_IT`
-    TANDEM_READS__LISTEN: `reads.listen` is not built yet in this version
+    TANDEM_READS__LISTEN: `reads.listen` must be an address, "host:port" or "unix:/path", not "x"
     TANDEM_TLS__CRT: unknown key `TANDEM_TLS__CRT`; did you mean `TANDEM_TLS__CERT`?
     "#);
     assert!(load_text(PAIR, &[("TANDEM_FAILOVER__FAILBACK", "manual")]).is_ok());
+}
+
+#[test]
+fn slaves_that_serve_reads_are_servers_like_the_others() {
+    let with = |more: &str| load_text(&format!("{PAIR}{more}"), &[]);
+    let reads = "[[replicas]]\nname = \"r1\"\naddress = \"10.0.0.13:3306\"\n[reads]\nlisten = \"127.0.0.1:3307\"\n";
+    let config = with(&format!("{reads}max_lag = \"500ms\"\nstandbys = false")).unwrap();
+    let replicas: Vec<_> = config.servers.replicas().collect();
+    assert_eq!((replicas[0].name.as_str(), replicas[0].id.index()), ("r1", 2));
+    assert_eq!(config.reads.listen, ["127.0.0.1:3307".parse().unwrap()]);
+    assert_eq!(config.reads.max_lag, Duration::from_millis(500));
+    assert!(!config.reads.standbys && config.reads.active && !config.reads.causal);
+    let of = |more: &str| errors(&format!("{PAIR}{more}"), &[]);
+    let wrong = "[[replicas]]\nname = \"M1\"\n[[replicas]]\nname = \"r 2\"\naddress = \"h:1\"\n";
+    insta::assert_snapshot!(of(wrong), @r#"
+    proxy.toml:8: `replicas[0].address` is missing
+    proxy.toml:11: `replicas[1].name` must be 1 to 64 letters, digits, `-`, `_` or `.`, not "r 2"
+    "#);
+    let twice = "[[replicas]]\nname = \"M1\"\naddress = \"10.0.0.12:3306\"\n";
+    insta::assert_snapshot!(of(twice), @r"
+    proxy.toml:9: the name `M1` is taken already (proxy.toml:3)
+    proxy.toml:10: `M1` has the address 10.0.0.12:3306 of `m2` (proxy.toml:7)
+    ");
+    let short = "[reads]\nlisten = \"10.0.0.12:3306\"\nmax_lag = \"99ms\"\nsplit = true\n";
+    insta::assert_snapshot!(of(short), @r#"
+    proxy.toml:9: `reads.listen` has the address 10.0.0.12:3306 of `m2` (proxy.toml:7)
+    proxy.toml:10: `reads.max_lag` must be a duration of at least 100ms, not "99ms"
+    proxy.toml:11: `reads.split = true` (anything but false) is not built yet in this version
+    "#);
+    let nobody = "[reads]\nlisten = \"127.0.0.1:3307\"\nstandbys = false\nactive = false\n";
+    insta::assert_snapshot!(of(nobody), @"proxy.toml:9: `reads.listen` needs `[[replicas]]` as well");
+    let causal = "[reads]\ncausal = true\n";
+    insta::assert_snapshot!(of(causal), @"proxy.toml:9: `reads.causal` needs `reads.listen` as well");
 }
 
 #[test]
@@ -364,6 +406,16 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
 
     [switchover]
     drain = "5s"                          # default
+
+    [reads]
+    listen = []                           # default
+    max_lag = "2s"                        # default
+    standbys = true                       # default
+    active = true                         # default
+    causal = false                        # default
+
+    [check]
+    interval = "5m"                       # default
 
     [tls]
     mode = "optional"                     # default

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::SessionRow;
+use super::checks::checks;
 use super::losses::lost_writes;
+use super::reads::reads;
 use super::statement::{Expression, Item, KNOWN, Question};
 use super::tables::{self, Table};
 use crate::config::Setting;
 use crate::coordinator::{Accounts, JournalRow};
 use crate::failover::Status;
-use crate::routing::RoutingTable;
+use crate::pair::check::Checked;
+use crate::routing::{Decision, RoutingTable};
 use crate::session::StandbyLogin;
 use crate::topology::Topology;
 
@@ -22,10 +25,12 @@ pub(super) struct Picture {
     pub(super) settings: Arc<[Setting]>,
     pub(super) sessions: Vec<SessionRow>,
     pub(super) logins: Arc<[StandbyLogin]>,
+    pub(super) reads: Arc<Decision>,
     pub(super) status: Arc<Status>,
     /// All that the journal still has, oldest first.
     pub(super) events: Vec<JournalRow>,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) checks: Arc<Checked>,
     /// All metrics as text.
     pub(super) samples: String,
 }
@@ -124,6 +129,8 @@ pub(super) fn answer(question: &Question, asker: &Asker, picture: &Picture) -> A
     Answer::Table(match question {
         Question::Masters => tables::masters(routing, topology, &picture.accounts, *now),
         Question::Replicas => tables::replicas(routing, topology, &picture.accounts, *now),
+        Question::Reads => reads(&picture.reads, topology.servers()),
+        Question::Checks => checks(&picture.checks),
         Question::LostWrites => lost_writes(&picture.accounts, topology.servers()),
         Question::Replication(spelling) => tables::replication(*spelling, topology),
         Question::Terms => tables::terms(topology),

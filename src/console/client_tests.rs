@@ -28,9 +28,11 @@ impl Port {
             admin: "admin".into(),
             sessions: Arc::new(Fixed(sessions)),
             logins: watch::channel(logins).1,
+            reads: None,
             status: watch::channel(status).1,
             journal: Arc::new(journal(Instant::now())),
             accounts: watch::channel(Arc::default()).1,
+            checks: watch::channel(Arc::default()).1,
             ask,
             shutdown: Arc::clone(&shutdown),
         };

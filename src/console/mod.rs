@@ -11,9 +11,11 @@
 //! ask a running proxy. `shim.rs` is the only file that names opensrv.
 
 mod answer;
+mod checks;
 mod client;
 mod losses;
 mod orders;
+mod reads;
 mod shim;
 mod statement;
 mod tables;
@@ -28,7 +30,8 @@ use crate::config::Setting;
 use crate::coordinator::{Accounts, Asked, Journal};
 use crate::failover::Status;
 use crate::metrics::{self, Metrics};
-use crate::routing::RoutingTable;
+use crate::pair::check::Checked;
+use crate::routing::{Decision, RoutingTable};
 use crate::session::StandbyLogin;
 use crate::topology::Topology;
 use answer::Picture;
@@ -51,12 +54,16 @@ pub struct Handles {
     pub sessions: Arc<dyn SessionList>,
     /// How the users fare on the standby masters.
     pub logins: watch::Receiver<Arc<[StandbyLogin]>>,
+    /// Who serves reads; `None` without a reads listener.
+    pub reads: Option<watch::Receiver<Arc<Decision>>>,
     /// What the machine is at.
     pub status: watch::Receiver<Arc<Status>>,
     /// What happened.
     pub journal: Arc<Journal>,
     /// The acknowledged writes, and what became of them.
     pub accounts: watch::Receiver<Arc<Accounts>>,
+    /// What the checks of the servers came to.
+    pub checks: watch::Receiver<Arc<Checked>>,
     /// Where requests of operators go.
     pub ask: mpsc::Sender<Asked>,
     /// Ends the proxy.
@@ -73,9 +80,11 @@ impl Handles {
             settings: self.settings.clone(),
             sessions: self.sessions.sessions(),
             logins: self.logins.borrow().clone(),
+            reads: self.reads.as_ref().map(|reads| reads.borrow().clone()).unwrap_or_default(),
             status: self.status.borrow().clone(),
             events: self.journal.rows_after(0),
             accounts: self.accounts.borrow().clone(),
+            checks: self.checks.borrow().clone(),
             samples: metrics::encode(&self.metrics.registry),
         }
     }
@@ -96,6 +105,8 @@ pub struct SessionRow {
     pub id: u64,
     /// Who logged in.
     pub user: String,
+    /// Which listener it came by: `main` or `reads`.
+    pub port: &'static str,
     /// Where it came from.
     pub client: String,
     /// The name of the server that it is on; empty while it is on none.

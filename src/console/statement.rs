@@ -53,6 +53,8 @@ pub(super) enum Question {
     Masters,
     /// `SHOW REPLICAS`
     Replicas,
+    /// `SHOW READS`
+    Reads,
     /// `SHOW SLAVE STATUS` in one of its spellings.
     Replication(Spelling),
     /// `SHOW TERMS`
@@ -67,6 +69,8 @@ pub(super) enum Question {
     Config,
     /// `SHOW STRANDED [name]`: of one master, its name in capitals, or of all.
     Stranded(Option<String>),
+    /// `SHOW CHECKS`
+    Checks,
     /// `SHOW LOST WRITES`
     LostWrites,
     /// `SHOW EVENTS [AFTER number] [LIMIT count]`
@@ -118,8 +122,8 @@ pub(super) enum Expression {
 }
 
 /// The statements that there are, for the error of one that there is not.
-pub(super) const KNOWN: &str = "SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, \
-                                SHOW EVENTS, SHOW LOST WRITES, SHOW STRANDED, SHOW SESSIONS, \
+pub(super) const KNOWN: &str = "SHOW MASTERS, SHOW REPLICAS, SHOW READS, SHOW SLAVE STATUS, SHOW TERMS, \
+                                SHOW EVENTS, SHOW CHECKS, SHOW LOST WRITES, SHOW STRANDED, SHOW SESSIONS, \
                                 SHOW LOGINS, \
                                 SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, \
                                 RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN";
@@ -185,6 +189,7 @@ fn question(words: &[&str], text: &str) -> Question {
         [] => Question::Empty,
         ["SHOW", "MASTERS"] => Question::Masters,
         ["SHOW", "REPLICAS"] => Question::Replicas,
+        ["SHOW", "READS"] => Question::Reads,
         ["SHOW", "SLAVE", "STATUS"] | ["SHOW", "ALL", "SLAVES", "STATUS"] => {
             Question::Replication(Spelling::Slave)
         }
@@ -198,6 +203,7 @@ fn question(words: &[&str], text: &str) -> Question {
         ["SHOW", "LOGINS"] => Question::Logins,
         ["SHOW", "STATS"] => Question::Stats,
         ["SHOW", "CONFIG"] => Question::Config,
+        ["SHOW", "CHECKS"] => Question::Checks,
         ["SHOW", "LOST", "WRITES"] => Question::LostWrites,
         ["SHOW", "STRANDED"] => Question::Stranded(None),
         ["SHOW", "STRANDED", name] => Question::Stranded(Some(unquoted(name).to_owned())),
@@ -379,6 +385,7 @@ mod tests {
             ("SHOW MASTERS; # now\n", Question::Masters),
             ("SHOW /* unfinished", Question::Unknown),
             ("SHOW REPLICAS", Question::Replicas),
+            ("SHOW READS", Question::Reads),
             ("SHOW SLAVE STATUS", Question::Replication(Spelling::Slave)),
             ("SHOW ALL SLAVES STATUS", Question::Replication(Spelling::Slave)),
             ("SHOW REPLICA STATUS", Question::Replication(Spelling::Replica)),

@@ -244,8 +244,16 @@ pub(super) fn terms(topology: &Topology) -> Table {
 
 /// `SHOW SESSIONS`: the oldest first.
 pub(super) fn sessions(sessions: &[SessionRow], now: Instant) -> Table {
-    let mut table =
-        Table::new(&["Id", "User", "Client", "Server", "State", "Tied_By", "Since_Seconds"]);
+    let mut table = Table::new(&[
+        "Id",
+        "User",
+        "Client",
+        "Port",
+        "Server",
+        "State",
+        "Tied_By",
+        "Since_Seconds",
+    ]);
     let mut sessions: Vec<&SessionRow> = sessions.iter().collect();
     sessions.sort_by_key(|session| (session.since, session.id));
     table.rows = sessions
@@ -255,6 +263,7 @@ pub(super) fn sessions(sessions: &[SessionRow], now: Instant) -> Table {
                 Some(session.id.to_string()),
                 Some(session.user.clone()),
                 Some(session.client.clone()),
+                Some(session.port.to_owned()),
                 (!session.server.is_empty()).then(|| session.server.clone()),
                 Some(session.state.clone()),
                 session.tied_by.clone(),

@@ -8,7 +8,8 @@ use super::*;
 use crate::config::Place;
 use crate::coordinator::{AtRisk, Finding, LostWrites, Missing, Unaccountable};
 use crate::failover::Transition;
-use crate::routing::Writer;
+use crate::pair::check::{self, Blind, Checked, Mend, Severity, Verdict};
+use crate::routing::{Standing, Writer};
 use crate::session::Unfenced;
 use crate::topology::fixture::{self, M1, M2};
 use crate::topology::{Flavor, GtidSet, Term};
@@ -21,6 +22,7 @@ fn session(id: u64, server: &str, state: &str, since: Instant) -> SessionRow {
         id,
         user: "app".into(),
         client: "10.0.0.99:51234".into(),
+        port: if id == 12 { "reads" } else { "main" },
         server: server.into(),
         state: state.into(),
         tied_by: (!server.is_empty()).then(|| "is in a transaction".into()),
@@ -67,6 +69,32 @@ fn journal(start: Instant) -> Journal {
         journal.record(start + after, wall, transition);
     }
     journal
+}
+
+/// A warning, and something that was not seen.
+fn checked() -> Checked {
+    let finding = check::Finding::new(
+        Severity::Warning,
+        ["m1", "m2"],
+        "m1 and m2 differ in sync_binlog: 1 and 0",
+        "What m2 acknowledges may be lost with its machine.",
+    );
+    let verdict = Verdict {
+        findings: vec![check::Finding {
+            check: "sync-binlog",
+            ..finding.mended_by([Mend::sql("m2", "SET GLOBAL sync_binlog = 1")])
+        }],
+        not_seen: vec![Blind {
+            server: "m2".to_owned(),
+            what: "accounts".to_owned(),
+            why: "SELECT command denied".to_owned(),
+            grant: Some("GRANT SELECT ON mysql.* TO 'tandem'@'%';".to_owned()),
+            checks: vec!["accounts", "grants"],
+        }],
+        ..Verdict::default()
+    };
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_003_600);
+    Checked::default().after(verdict, at, Duration::from_millis(7)).0
 }
 
 /// Two writes that m2 lacks, one that is not known, and one that it has not received now.
@@ -148,8 +176,24 @@ fn picture(healthy: bool) -> Picture {
             login("old", Some("error 1045: denied"), gone),
         ]
         .into(),
+        reads: Arc::new(who_serves(start)),
         accounts: Arc::new(accounts()),
+        checks: Arc::new(checked()),
         samples: "# TYPE tandem_a counter\ntandem_a_total{server=\"m 1\"} 3\n# EOF\n".into(),
+    }
+}
+
+/// One replica serves reads, the other one is behind, the standby stands by.
+fn who_serves(start: Instant) -> Decision {
+    let standing = |server, until, age| Standing { server, until, age, down: false };
+    let age = |ms| Some(Duration::from_millis(ms));
+    Decision {
+        readers: [M2].into(),
+        standings: vec![
+            standing(M2, Ok(start), age(350)),
+            standing(M1, Err("may be 5.0 s behind (reads.max_lag)".into()), None),
+        ],
+        ..Decision::default()
     }
 }
 
@@ -260,6 +304,7 @@ fn a_healthy_pair_is_shown() {
                Id: 11
              User: app
            Client: 10.0.0.99:51234
+             Port: main
            Server: m1
             State: idle
           Tied_By: is in a transaction
@@ -268,12 +313,27 @@ fn a_healthy_pair_is_shown() {
                Id: 12
              User: app
            Client: 10.0.0.99:51234
+             Port: reads
            Server: NULL
             State: held
           Tied_By: NULL
     Since_Seconds: 3.0
     ");
     assert_eq!(shown("SHOW REPLICAS", &picture), "");
+    insta::assert_snapshot!(shown("SHOW READS", &picture), @r"
+    ***
+              Server: m2
+                Role: master
+              Serves: Yes
+             Why_Not: NULL
+    Age_Milliseconds: 350
+    ***
+              Server: m1
+                Role: master
+              Serves: No
+             Why_Not: may be 5.0 s behind (reads.max_lag)
+    Age_Milliseconds: NULL
+    ");
 }
 
 #[test]
@@ -501,8 +561,30 @@ fn events_read_as_a_timeline() {
 #[test]
 fn what_there_is_not_is_refused_with_what_there_is() {
     let picture = picture(true);
-    insta::assert_snapshot!(shown("RELOAD", &picture), @"RELOAD is not built yet in this version; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW LOST WRITES, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN");
-    insta::assert_snapshot!(shown("DROP TABLE t", &picture), @"the console does not know this statement; there are: SHOW MASTERS, SHOW REPLICAS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW LOST WRITES, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN");
+    insta::assert_snapshot!(shown("RELOAD", &picture), @"RELOAD is not built yet in this version; there are: SHOW MASTERS, SHOW REPLICAS, SHOW READS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW CHECKS, SHOW LOST WRITES, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN");
+    insta::assert_snapshot!(shown("DROP TABLE t", &picture), @"the console does not know this statement; there are: SHOW MASTERS, SHOW REPLICAS, SHOW READS, SHOW SLAVE STATUS, SHOW TERMS, SHOW EVENTS, SHOW CHECKS, SHOW LOST WRITES, SHOW STRANDED, SHOW SESSIONS, SHOW LOGINS, SHOW STATS, SHOW CONFIG, SWITCHOVER TO name, FAILOVER TO name, RELEASE name, PAUSE, RESUME, KILL id, SHUTDOWN");
     insta::assert_snapshot!(shown("SWITCHOVER m2", &picture), @"this is written: SWITCHOVER TO name [FORCE]");
     insta::assert_snapshot!(shown("SELECT @@nothing", &picture), @"Unknown system variable 'nothing'");
+}
+
+#[test]
+fn findings_of_the_checks() {
+    insta::assert_snapshot!(shown("show checks", &picture(true)), @r"
+    ***
+    Severity: warning
+       Check: sync-binlog
+     Servers: m1, m2
+       Since: 2026-09-21 15:13:20
+        What: m1 and m2 differ in sync_binlog: 1 and 0
+         Why: What m2 acknowledges may be lost with its machine.
+        Mend: on m2: SET GLOBAL sync_binlog = 1;
+    ***
+    Severity: not seen
+       Check: accounts, grants
+     Servers: m2
+       Since: 2026-09-21 15:13:20
+        What: accounts
+         Why: SELECT command denied
+        Mend: GRANT SELECT ON mysql.* TO 'tandem'@'%';
+    ");
 }

@@ -20,7 +20,8 @@
 //! when the other one receives from it again.
 //!
 //! Beside it the [`Accountant`] knows which writes clients were told are committed, and says after a
-//! failover which of them the new active master lacks.
+//! failover which of them the new active master lacks; and a [`KeyWatch`] tells people when masters hand out
+//! each other's keys.
 
 mod accountant;
 mod accounting;
@@ -37,10 +38,12 @@ mod failure;
 mod fence;
 mod inspecting;
 mod journal;
+mod key_watch;
 mod lost_writes;
 mod measuring;
 mod other_proxies;
 mod promotion;
+mod readers_watch;
 mod receiving;
 mod replication_watch;
 mod semi_sync;
@@ -53,6 +56,8 @@ pub use driver::{Asked, Coordinator, Decide, Inputs, Outputs};
 pub use event_file::EventFile;
 pub use executor::{Executor, SqlExecutor, Surroundings};
 pub use journal::{Journal, JournalRow, ToldEvent};
+pub use key_watch::KeyWatch;
 pub use lost_writes::{Accounts, AtRisk, Finding, LostWrites, Missing, ToldLoss, Unaccountable};
+pub use readers_watch::{ReadersInputs, ReadersWatch};
 pub use replication_watch::ReplicationWatch;
 pub use warm::WarmConnections;

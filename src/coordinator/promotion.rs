@@ -19,7 +19,8 @@ use super::switchover::LOCK as CLAIM;
 use crate::failover::{OrderFailure, OrderResult};
 use crate::monitor::{Answers, Columns, Connection, ConnectionError, IDLE_SECONDS};
 use crate::topology::grants::Privilege;
-use crate::topology::{Flavor, Term};
+use crate::topology::schema;
+use crate::topology::{Flavor, KeyClass, Term};
 
 /// How long the holder of [`Term::LOCK`] may be silent before the server ends its connection, and the
 /// lock with it. A holder whose machine lost its power never closes the connection, and nobody could be
@@ -67,7 +68,7 @@ pub(super) async fn promote(
         return Ok((OrderResult::Promoted(term), switch));
     }
     let highest = standing.terms.first().map_or_else(Term::default, |row| row.term);
-    let term = standing.next_term(highest.max(decision.seen));
+    let term = Term(standing.numbers.next_above(highest.max(decision.seen).0));
     let switch = release_semi_sync(connection, &standing, decision.active, peers_answer).await?;
     let mysql = connection.dialect().flavor == Flavor::MySql;
     let mut statements = Vec::new();
@@ -76,7 +77,7 @@ pub(super) async fn promote(
         statements.push(("SET GLOBAL super_read_only=0".to_owned(), Privilege::ReadOnly));
     }
     if !standing.has_table {
-        statements.extend(SCHEMA.map(|statement| (statement.to_owned(), Privilege::Terms)));
+        statements.extend(schema::TERMS.map(|statement| (statement.to_owned(), Privilege::Terms)));
     }
     statements.push((insert(term, decision, standing.tells_planned), Privilege::Terms));
     statements.push(("SET GLOBAL read_only=0".to_owned(), Privilege::ReadOnly));
@@ -118,14 +119,6 @@ pub(super) async fn open(
     Ok((OrderResult::Done, switch))
 }
 
-/// `decided_at` is in UTC: the two masters may have different time zones.
-const SCHEMA: [&str; 2] = [
-    "CREATE DATABASE IF NOT EXISTS tandem",
-    "CREATE TABLE IF NOT EXISTS tandem.term (term BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, \
-     active VARCHAR(64) NOT NULL, decided_by VARCHAR(255) NOT NULL, reason TEXT NOT NULL, \
-     decided_at DATETIME(3) NOT NULL, planned BOOLEAN NOT NULL DEFAULT FALSE) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
-];
-
 /// Without `planned` where the table was made by an older version: what it would take to add the column is
 /// no work for the middle of a failover, and on two masters at once it would break replication.
 fn insert(term: Term, decision: Decision<'_>, tells_planned: bool) -> String {
@@ -157,8 +150,8 @@ fn superseded(row: &TermRow) -> OrderResult {
 struct Standing {
     /// The connection that holds the claim of a switchover.
     claimed_by: Option<u32>,
-    increment: u64,
-    offset: u64,
+    /// Its own numbers.
+    numbers: KeyClass,
     super_read_only: bool,
     semi_sync: Option<SemiSync>,
     has_table: bool,
@@ -166,19 +159,6 @@ struct Standing {
     tells_planned: bool,
     /// The two highest, highest first.
     terms: Vec<TermRow>,
-}
-
-impl Standing {
-    /// The smallest number of the server's own class above `above`. The server ignores an offset
-    /// that is larger than the increment, and so does this.
-    fn next_term(&self, above: Term) -> Term {
-        let increment = self.increment.max(1);
-        let offset = if self.offset > increment { 1 } else { self.offset.max(1) };
-        if above.0 < offset {
-            return Term(offset);
-        }
-        Term(offset + ((above.0 - offset) / increment + 1) * increment)
-    }
 }
 
 /// Takes the lock and reads what a decision depends on, in one round trip.
@@ -229,8 +209,7 @@ fn read_standing(answers: &Answers, has_table: bool) -> Result<Option<Standing>,
     };
     Ok(Some(Standing {
         claimed_by: first.find(&["claimed_by"]).and_then(|id| id.parse().ok()),
-        increment: first.number(&["step"])?,
-        offset: first.number(&["start"])?,
+        numbers: KeyClass::new(first.number(&["step"])?, first.number(&["start"])?),
         super_read_only: first.number::<u8>(&["super_read_only"])? != 0,
         semi_sync: SemiSync::read(rows(2), rows(3)),
         has_table,
@@ -293,49 +272,4 @@ async fn run(
 
 async fn unlock(connection: &mut Connection) -> Result<(), OrderFailure> {
     run(connection, &release()).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn next(increment: u64, offset: u64, above: u64) -> u64 {
-        let standing = Standing {
-            claimed_by: None,
-            increment,
-            offset,
-            super_read_only: false,
-            semi_sync: None,
-            has_table: true,
-            tells_planned: true,
-            terms: Vec::new(),
-        };
-        standing.next_term(Term(above)).0
-    }
-
-    /// The row of decisions of DESIGN.md 6: m1 m1 m2 m1 m2 m2 m1 got 1 3 4 5 6 8 9.
-    #[test]
-    fn terms_are_numbered_as_auto_increment_would() {
-        let mut highest = 0;
-        let mut given = Vec::new();
-        for offset in [1, 1, 2, 1, 2, 2, 1] {
-            highest = next(2, offset, highest);
-            given.push(highest);
-        }
-        assert_eq!(given, [1, 3, 4, 5, 6, 8, 9]);
-    }
-
-    #[test]
-    fn a_term_is_above_and_of_the_servers_class() {
-        for increment in 1..6 {
-            for offset in 1..=increment {
-                for above in 0..40 {
-                    let term = next(increment, offset, above);
-                    assert!(term > above && term <= (above + increment).max(offset));
-                    assert_eq!(term % increment, offset % increment);
-                }
-            }
-        }
-        assert_eq!(next(1, 5, 7), 8, "an offset above the increment is ignored");
-    }
 }

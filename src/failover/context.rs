@@ -464,7 +464,7 @@ impl Context {
             next: way.next,
             pace: self.pace,
             identity,
-            servers: self.servers.clone(),
+            ..self.table.clone()
         };
         self.actions.push(Action::Publish(Arc::new(self.table.clone())));
     }

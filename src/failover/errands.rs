@@ -16,7 +16,7 @@ use super::delivery::{executed, way};
 use super::policy::ERRAND_SPACING;
 use super::quarantine::{Ended, transactions};
 use crate::config::{Fencing, ReturningMaster};
-use crate::topology::{GtidSet, ServerId, Term, ThreadState, Topology};
+use crate::topology::{Detour, GtidSet, ServerId, Term, ThreadState, Topology};
 
 /// The standbys, and the errands that are under way.
 #[derive(Clone, Debug, Default)]
@@ -309,9 +309,13 @@ impl Errands {
         let alive = |server| matches!(cx.verdict(server), Verdict::Alive);
         let broken = |pair: (ServerId, ServerId)| {
             let way = configured(pair)?;
-            let (_, by) = *way.iter().find(|(_, by)| *by != pair.1 && !alive(*by))?;
+            let at = way.iter().position(|(_, by)| *by != pair.1 && !alive(*by))?;
             let other = super::delivery::way(&cx.topology, pair.0, pair.1, alive);
-            other.is_none().then_some((pair, by))
+            // Past all that are away one after the other, to the first that is there.
+            let (on, by) = way[at];
+            let next = way[at + 1..].iter().map(|(_, source)| *source).find(|id| alive(*id));
+            let detour = next.and_then(|to| Detour::find(&cx.topology, on, by, to));
+            other.is_none().then_some((pair, by, detour))
         };
         let found = [(standby, active), (active, standby)].into_iter().find_map(broken);
         let state = self.standbys.entry(standby).or_default();
@@ -319,14 +323,15 @@ impl Errands {
             return;
         }
         let (to, reason) = match found {
-            Some(((receiver, source), by)) => (
+            Some(((receiver, source), by, detour)) => (
                 "parted",
                 format!(
-                    "{} does not get what {} writes: it comes by way of {}, and {}",
+                    "{} does not get what {} writes: it comes by way of {}, and {}{}",
                     cx.name(receiver),
                     cx.name(source),
                     cx.name(by),
-                    cx.describe(by)
+                    cx.describe(by),
+                    detour.map_or_else(String::new, |detour| lead(cx, by, &detour))
                 ),
             ),
             None => {
@@ -476,4 +481,11 @@ pub(super) fn is_stopped(topology: &Topology, (receiver, source): (ServerId, Ser
 /// server that has no room or is going down by 1040, 1053 and 1203.
 fn is_retried(code: u16) -> bool {
     matches!(code, 2000..=2999 | 1040 | 1053 | 1203)
+}
+
+/// How an operator closes a ring around one that is away, and opens it again.
+fn lead(cx: &Context, past: ServerId, detour: &Detour) -> String {
+    let Detour { on, around, back } = detour;
+    let (on, past) = (cx.name(*on), cx.name(past));
+    format!("; until {past} is back, on {on}: {around}; when it is back, on {on}: {back};")
 }

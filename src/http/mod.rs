@@ -18,7 +18,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::Json;
 use axum::Router;
@@ -32,13 +32,14 @@ use tokio::sync::watch;
 
 use crate::coordinator::{Accounts, Journal};
 use crate::metrics::{self, Metrics};
-use crate::routing::{RoutingTable, Writer};
+use crate::pair::check::Checked;
+use crate::routing::{Decision, RoutingTable, Writer};
 use crate::session::StandbyLogin;
 use crate::topology::Topology;
 
 pub use status::{
-    AutoIncrement, ChannelStatus, HeldStatus, ProbeStatus, RefusedLogin, ServerState, ServerStatus,
-    Status, WritesAtRisk,
+    AutoIncrement, ChannelStatus, ChecksStatus, HeldStatus, ProbeStatus, ReadsStatus, RefusedLogin,
+    ServerState, ServerStatus, Status, WritesAtRisk,
 };
 
 /// What the answers are made from.
@@ -52,10 +53,14 @@ pub struct Handles {
     pub metrics: Arc<Metrics>,
     /// How the users fare on the standby masters.
     pub logins: watch::Receiver<Arc<[StandbyLogin]>>,
+    /// Who serves reads; `None` without a reads listener.
+    pub reads: Option<watch::Receiver<Arc<Decision>>>,
     /// What happened.
     pub journal: Arc<Journal>,
     /// The acknowledged writes, and what became of them.
     pub accounts: watch::Receiver<Arc<Accounts>>,
+    /// What the checks of the servers came to.
+    pub checks: watch::Receiver<Arc<Checked>>,
 }
 
 /// So many of the last events are told.
@@ -67,9 +72,13 @@ impl Handles {
         let topology = self.topology.borrow().clone();
         let logins = self.logins.borrow().clone();
         let mut status = Status::of(&routing, &topology, &logins, Instant::now());
+        if let Some(reads) = &self.reads {
+            status.add_reads(&reads.borrow(), &routing.servers);
+        }
         let rows = self.journal.rows_after(0);
         let last = rows.len().saturating_sub(EVENTS);
         status.add_accounts(&self.accounts.borrow(), &routing.servers);
+        status.checks = ChecksStatus::of(&self.checks.borrow(), SystemTime::now());
         status.events = rows[last..].iter().map(|row| row.told(&routing.servers)).collect();
         status
     }

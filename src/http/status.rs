@@ -1,11 +1,12 @@
 //! The status document: what the routing table and the topology say, as JSON.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
 use crate::coordinator::{Accounts, ToldEvent, ToldLoss};
-use crate::routing::{RoutingTable, Writer};
+use crate::pair::check::{Checked, Finding, Severity};
+use crate::routing::{Decision, RoutingTable, Writer};
 use crate::session::StandbyLogin;
 use crate::topology::{Channel, Role, Server, ServerId, Servers, TermStore, Topology};
 
@@ -31,8 +32,38 @@ pub struct Status {
     pub unfenced_logins: Vec<UnfencedLogin>,
     /// What the last changes of the active master cost, oldest first.
     pub lost_writes: Vec<ToldLoss>,
+    /// What the checks of the servers came to.
+    pub checks: ChecksStatus,
     /// The last events, oldest first.
     pub events: Vec<ToldEvent>,
+}
+
+/// What the last look at the servers found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ChecksStatus {
+    /// How long ago that was; absent before the first.
+    pub age_seconds: Option<f64>,
+    /// How many findings are errors.
+    pub errors: usize,
+    /// How many are warnings.
+    pub warnings: usize,
+    /// How many are notices.
+    pub notices: usize,
+    /// The findings, the gravest first.
+    pub findings: Vec<Finding>,
+}
+
+impl ChecksStatus {
+    pub(super) fn of(standing: &Checked, now: SystemTime) -> Self {
+        let age = standing.at.map(|at| now.duration_since(at).unwrap_or_default());
+        Self {
+            age_seconds: age.map(|age| age.as_secs_f64()),
+            errors: standing.count(Severity::Error),
+            warnings: standing.count(Severity::Warning),
+            notices: standing.count(Severity::Notice),
+            findings: standing.findings.iter().map(|stood| stood.finding.clone()).collect(),
+        }
+    }
 }
 
 /// A user that a standby refuses.
@@ -107,8 +138,21 @@ pub struct ServerStatus {
     pub channels: Vec<ChannelStatus>,
     /// `off`, `on`, or `fell back` to asynchronous.
     pub semi_sync: Option<String>,
+    /// Whether it serves reads, and how old its data is. Nothing without a reads listener.
+    pub reads: Option<ReadsStatus>,
     /// Of a standby: acknowledged writes that it had not received when it was last looked at.
     pub at_risk: Option<WritesAtRisk>,
+}
+
+/// How a server stands with the reads listener.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReadsStatus {
+    /// Whether sessions go there.
+    pub serving: bool,
+    /// Why it could not serve; nothing if it could.
+    pub why_not: Option<String>,
+    /// How old its data is at most.
+    pub age_seconds: Option<f64>,
 }
 
 /// Acknowledged writes that a failover would lose.
@@ -218,7 +262,22 @@ impl Status {
             refused_logins: logins.iter().filter_map(refused).collect(),
             unfenced_logins: logins.iter().filter_map(unfenced).collect(),
             lost_writes: Vec::new(),
+            checks: ChecksStatus::default(),
             events: Vec::new(),
+        }
+    }
+
+    /// Adds who serves reads.
+    pub(super) fn add_reads(&mut self, decision: &Decision, servers: &Servers) {
+        for standing in &decision.standings {
+            let name = servers.name(standing.server);
+            if let Some(server) = self.servers.iter_mut().find(|server| server.name == name) {
+                server.reads = Some(ReadsStatus {
+                    serving: decision.readers.contains(&standing.server),
+                    why_not: standing.until.as_ref().err().cloned(),
+                    age_seconds: standing.age.map(|age| age.as_secs_f64()),
+                });
+            }
         }
     }
 
@@ -279,6 +338,7 @@ impl ServerStatus {
                 .map(|channel| ChannelStatus::of(server.id, channel, topology))
                 .collect(),
             semi_sync: facts.map(|facts| facts.sending.semi_sync.to_string()),
+            reads: None,
             at_risk: None,
         }
     }

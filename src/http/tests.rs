@@ -89,8 +89,10 @@ async fn each_path_answers_from_the_latest_data() {
             topology,
             metrics,
             logins: watch::channel(Arc::default()).1,
+            reads: None,
             journal,
             accounts: watch::channel(Arc::default()).1,
+            checks: watch::channel(Arc::default()).1,
         },
         shutdown,
     ));

@@ -10,12 +10,18 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
-use crate::session::{Shared, serve};
+use crate::session::{Acknowledgements, Shared, serve};
 use crate::wire::Stream;
 
-/// A client on its way to a worker.
+/// A client on its way to a worker, and what its session shares with others.
 #[derive(Debug)]
-enum Arrival {
+struct Arrival {
+    socket: Socket,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(std::net::TcpStream, SocketAddr),
     Unix(std::os::unix::net::UnixStream),
 }
@@ -29,7 +35,10 @@ struct Worker {
 
 /// All of them. Cheap to clone; when the last clone is dropped the threads end with their sessions.
 #[derive(Clone, Debug)]
-pub struct Workers(Arc<[Worker]>);
+pub struct Workers {
+    workers: Arc<[Worker]>,
+    shared: Arc<Shared>,
+}
 
 /// How long sessions may take to end once nobody new can come.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -46,30 +55,36 @@ impl Workers {
             let (arrivals, receiver) = mpsc::unbounded_channel();
             let sessions = Arc::new(AtomicUsize::new(0));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let work = work(receiver, Arc::clone(&sessions), Arc::clone(shared));
+            let work = work(receiver, Arc::clone(&sessions), shared.open_book());
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || runtime.block_on(work))?;
             workers.push(Worker { arrivals, sessions });
             threads.push(thread);
         }
-        Ok((Self(workers.into()), threads))
+        Ok((Self { workers: workers.into(), shared: Arc::clone(shared) }, threads))
+    }
+
+    /// The same threads, for clients whose sessions share something else.
+    #[must_use]
+    pub fn sharing(&self, shared: &Arc<Shared>) -> Self {
+        Self { workers: Arc::clone(&self.workers), shared: Arc::clone(shared) }
     }
 
     pub(super) fn place_tcp(&self, stream: std::net::TcpStream, peer: SocketAddr) {
-        self.place(Arrival::Tcp(stream, peer));
+        self.place(Socket::Tcp(stream, peer));
     }
 
     pub(super) fn place_unix(&self, stream: std::os::unix::net::UnixStream) {
-        self.place(Arrival::Unix(stream));
+        self.place(Socket::Unix(stream));
     }
 
-    fn place(&self, arrival: Arrival) {
+    fn place(&self, socket: Socket) {
         let fewest = |worker: &&Worker| worker.sessions.load(Ordering::Relaxed);
-        if let Some(worker) = self.0.iter().min_by_key(fewest) {
+        if let Some(worker) = self.workers.iter().min_by_key(fewest) {
             worker.sessions.fetch_add(1, Ordering::Relaxed);
             // It only fails while the process ends; then the client is closed.
-            let _ = worker.arrivals.send(arrival);
+            let _ = worker.arrivals.send(Arrival { socket, shared: Arc::clone(&self.shared) });
         }
     }
 }
@@ -86,23 +101,22 @@ impl Drop for Leaving {
 async fn work(
     mut arrivals: mpsc::UnboundedReceiver<Arrival>,
     sessions: Arc<AtomicUsize>,
-    shared: Arc<Shared>,
+    book: Arc<Acknowledgements>,
 ) {
     let mut tasks = tokio::task::JoinSet::new();
-    let book = shared.open_book();
     loop {
         tokio::select! {
             arrival = arrivals.recv() => {
-                let Some(arrival) = arrival else { break };
+                let Some(Arrival { socket, shared }) = arrival else { break };
                 let leaving = Leaving(Arc::clone(&sessions));
-                let (stream, peer) = match adopt(arrival) {
+                let (stream, peer) = match adopt(socket) {
                     Ok(adopted) => adopted,
                     Err(error) => {
                         tracing::warn!(%error, "a client could not be taken in");
                         continue;
                     }
                 };
-                let (shared, book) = (Arc::clone(&shared), Arc::clone(&book));
+                let book = Arc::clone(&book);
                 tasks.spawn(async move {
                     serve(stream, peer, shared, book).await;
                     drop(leaving);
@@ -118,13 +132,13 @@ async fn work(
     }
 }
 
-fn adopt(arrival: Arrival) -> io::Result<(Stream, Option<SocketAddr>)> {
-    Ok(match arrival {
-        Arrival::Tcp(stream, peer) => {
+fn adopt(socket: Socket) -> io::Result<(Stream, Option<SocketAddr>)> {
+    Ok(match socket {
+        Socket::Tcp(stream, peer) => {
             stream.set_nonblocking(true)?;
             (Stream::Tcp(TcpStream::from_std(stream)?), Some(peer))
         }
-        Arrival::Unix(stream) => {
+        Socket::Unix(stream) => {
             stream.set_nonblocking(true)?;
             (Stream::Unix(UnixStream::from_std(stream)?), None)
         }

@@ -9,14 +9,18 @@
 //! Nothing here knows the other modules; names come in as texts. Serving them is up to `http`,
 //! showing them to `console`.
 
+mod check;
 mod failover;
 mod monitor;
+mod reads;
 mod replication;
 mod session;
 
+pub use check::CheckMetrics;
 pub use failover::{ChangeKind, FailoverMetrics};
 pub use monitor::{MonitorMetrics, ServerMetrics};
 pub use prometheus_client::registry::Registry;
+pub use reads::ReadsMetrics;
 pub use replication::ReplicationMetrics;
 pub use session::SessionMetrics;
 
@@ -35,6 +39,10 @@ pub struct Metrics {
     pub failover: FailoverMetrics,
     /// For whoever watches replication.
     pub replication: ReplicationMetrics,
+    /// For the reads listener.
+    pub reads: ReadsMetrics,
+    /// For whoever checks the servers.
+    pub check: CheckMetrics,
 }
 
 impl Metrics {
@@ -47,7 +55,9 @@ impl Metrics {
         let monitor = MonitorMetrics::register(&mut registry);
         let failover = FailoverMetrics::register(&mut registry, &servers);
         let replication = ReplicationMetrics::register(&mut registry);
-        Self { registry, session, monitor, failover, replication }
+        let reads = ReadsMetrics::register(&mut registry);
+        let check = CheckMetrics::register(&mut registry);
+        Self { registry, session, monitor, failover, replication, reads, check }
     }
 }
 
@@ -90,6 +100,8 @@ mod tests {
         metrics.replication.seen("m1", None, Some(false));
         metrics.replication.seen("m2", Some(Duration::from_millis(1500)), Some(true));
         metrics.replication.seen("m2", Some(Duration::from_millis(250)), None);
+        metrics.reads.seen("r1", true, Some(Duration::from_millis(500)));
+        metrics.reads.sessions("r1").set(3);
         let since = SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_250);
         metrics.failover.set_active_since(Some(since));
         let (ms, failover) = (Duration::from_millis, ChangeKind::Failover);
@@ -102,6 +114,9 @@ mod tests {
             .collect();
         lines.sort_unstable();
         insta::assert_snapshot!(lines.join("\n"), @r#"
+        tandem_check_last_run_seconds 0.0
+        tandem_check_last_run_timestamp_seconds 0
+        tandem_check_runs_total 0
         tandem_failover_active_since_timestamp_seconds 1790000000.25
         tandem_failover_active{server="m1"} 0
         tandem_failover_active{server="m2"} 1
@@ -125,10 +140,16 @@ mod tests {
         tandem_monitor_probes_total{server="m1",outcome="refused"} 1
         tandem_monitor_server_up{server="m1"} 0
         tandem_pace_seconds 0.0
+        tandem_reads_age_seconds{server="r1"} 0.5
+        tandem_reads_causal_timeouts_total 0
+        tandem_reads_causal_waits_total 0
+        tandem_reads_serving{server="r1"} 1
+        tandem_reads_sessions{server="r1"} 3
         tandem_replication_lag_seconds{server="m2"} 0.25
         tandem_replication_semi_sync{server="m1"} 0
         tandem_session_commands_total 3
         tandem_session_ended_total{reason="client_quit"} 1
+        tandem_session_foreign_keys_total 0
         tandem_session_held_now 1
         tandem_session_held_total 1
         tandem_session_login_failures_total 1

@@ -33,6 +33,8 @@ pub struct SessionMetrics {
     pub rolled_back: Counter,
     /// Statements whose outcome could not be told to the client.
     pub outcome_unknown: Counter,
+    /// Keys of another master's class that were seen; of each session one a second at most.
+    pub foreign_keys: Counter,
     /// Logins that a master refused, or that did not come to an end.
     pub login_failures: Counter,
     standby_refusals: Family<Standby, Gauge>,
@@ -102,6 +104,11 @@ impl SessionMetrics {
             "login_failures",
             "Logins that were refused or did not come to an end",
             this.login_failures,
+        );
+        registry.register(
+            "foreign_keys",
+            "Keys seen that are of another master's class, one a second of each session at most",
+            this.foreign_keys,
         );
         registry.register(
             "standby_refusals",

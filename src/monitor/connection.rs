@@ -130,6 +130,13 @@ impl Dialer {
         Self { user, password, tls: MasterTls::disabled(), largest_packet: LARGEST_ANSWER }
     }
 
+    /// For another account than that of `[monitor]`: an administrator's. Without encryption.
+    #[must_use]
+    pub fn for_login(login: &config::Credentials) -> Self {
+        let (user, password) = (login.user.clone(), login.password.clone());
+        Self { user, password, tls: MasterTls::disabled(), largest_packet: LARGEST_ANSWER }
+    }
+
     /// The same, for connections that read a binary log.
     #[must_use]
     pub fn for_logs(self) -> Self {

@@ -27,14 +27,11 @@ use super::waiting_for_room::WaitingForRoom;
 use crate::config;
 use crate::routing::RoutingTable;
 use crate::topology::grants::Privilege;
+use crate::topology::schema;
 use crate::topology::{Observation, Outcome, ServerAddress, ServerId, Source, TermStore, Topology};
 
 /// After a refusal: somebody has to GRANT something first.
 const DENIED_PAUSE: Duration = Duration::from_secs(60);
-
-/// Where rows are kept. The database is there when the first term is.
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS tandem.heartbeat (\
-     server_id INT UNSIGNED NOT NULL PRIMARY KEY, at DATETIME(6) NOT NULL) ENGINE=InnoDB";
 
 /// Writes the row of the active master.
 pub struct HeartbeatWriter {
@@ -223,7 +220,7 @@ async fn write(connection: &mut Connection, statement: &str) -> Result<(), Failu
     let mut error = connection.ask(statement).await?.error;
     // ER_NO_SUCH_TABLE
     if let Some((1146, _)) = error {
-        error = connection.ask(TABLE).await?.error;
+        error = connection.ask(schema::HEARTBEAT).await?.error;
         if error.is_none() {
             error = connection.ask(statement).await?.error;
         }

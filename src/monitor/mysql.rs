@@ -182,7 +182,15 @@ async fn check_privileges(
         info!(server, account = connection.account(), "the account has every privilege");
     }
     for (privilege, grant) in missing {
-        warn!(server, "the account may not {}; mend it with: {grant}", privilege.purpose());
+        let purpose = privilege.purpose();
+        if privilege.is_optional() {
+            info!(
+                server,
+                "not everything is checked: the account may not {purpose}; mend it with: {grant}"
+            );
+        } else {
+            warn!(server, "the account may not {purpose}; mend it with: {grant}");
+        }
     }
     Ok(())
 }

@@ -93,6 +93,8 @@ async fn status(admin: &Admin) -> Result<ExitCode, Failure> {
     let status = Status {
         stats: console.ask("SHOW STATS").await?,
         masters: console.ask("SHOW MASTERS").await?,
+        replicas: console.ask("SHOW REPLICAS").await?,
+        reads: console.ask("SHOW READS").await?,
         channels: console.ask("SHOW SLAVE STATUS").await?,
         logins: console.ask("SHOW LOGINS").await?,
         losses: console.ask("SHOW LOST WRITES").await?,

@@ -12,6 +12,10 @@ pub(super) struct Status {
     pub(super) stats: Vec<Row>,
     /// `SHOW MASTERS`
     pub(super) masters: Vec<Row>,
+    /// `SHOW REPLICAS`
+    pub(super) replicas: Vec<Row>,
+    /// `SHOW READS`
+    pub(super) reads: Vec<Row>,
     /// `SHOW SLAVE STATUS`
     pub(super) channels: Vec<Row>,
     /// `SHOW LOGINS`
@@ -53,6 +57,25 @@ impl Status {
         Duration::try_from_secs_f64(self.stat(name)?.parse().ok()?).ok()
     }
 
+    /// How many findings the checks had; `None` before the first look.
+    fn checks(&self) -> Option<String> {
+        let counts: Vec<String> = ["error", "warning", "notice"]
+            .into_iter()
+            .filter_map(|severity| {
+                let count =
+                    self.stat(&format!("tandem_check_findings{{severity=\"{severity}\"}}"))?;
+                let plural = if count == "1" { "" } else { "s" };
+                Some(format!("{count} {severity}{plural}"))
+            })
+            .collect();
+        let all_well = counts.iter().all(|count| count.starts_with("0 "));
+        match counts.len() {
+            0 => None,
+            _ if all_well => Some("nothing found".to_owned()),
+            _ => Some(format!("{} (SHOW CHECKS)", counts.join(", "))),
+        }
+    }
+
     fn headline(&self, now: SystemTime, paint: Paint) -> String {
         let term = self.stat("term").unwrap_or("0");
         let Some(active) = self.active() else {
@@ -72,10 +95,35 @@ impl Status {
         format!("{active}{since}, by term {term}\n")
     }
 
+    /// Every server.
+    fn all(&self) -> impl Iterator<Item = &Row> {
+        self.masters.iter().chain(&self.replicas)
+    }
+
+    /// Who serves reads, and who does not.
+    fn reads(&self) -> Option<String> {
+        let which = |serves: &str| -> Vec<&Row> {
+            self.reads.iter().filter(|row| row.text("Serves") == serves).collect()
+        };
+        let names = |rows: &[&Row]| {
+            rows.iter().map(|row| row.text("Server")).collect::<Vec<_>>().join(", ")
+        };
+        let (serving, unfit) = (which("Yes"), which("No"));
+        let mut text = match (serving.as_slice(), unfit.as_slice()) {
+            ([], []) => return None,
+            ([], _) => "nobody serves them".to_owned(),
+            (some, _) => format!("from {}", names(some)),
+        };
+        for row in unfit {
+            text.push_str(&format!("; {} {}", row.text("Server"), row.text("Why_Not")));
+        }
+        Some(text)
+    }
+
     fn servers(&self) -> Vec<Vec<Cell>> {
         let heading = ["NAME", "ADDRESS", "STATE", "WRITES", "RECEIVES"];
         let mut rows = vec![heading.map(|name| cell(Tone::Dim, name)).to_vec()];
-        for master in &self.masters {
+        for master in self.all() {
             let name = master.text("Name");
             let state = match (master.value("Up"), master.text("State")) {
                 (None, _) => cell(Tone::Warn, "not yet seen"),
@@ -112,7 +160,7 @@ impl Status {
     /// What somebody should look at, the worst first.
     fn problems(&self) -> Vec<(Tone, String)> {
         let mut problems = Vec::new();
-        for master in self.masters.iter().filter(|row| row.text("Last_Probe") != "answers") {
+        for master in self.all().filter(|row| row.text("Last_Probe") != "answers") {
             if let Some(probe) = master.value("Last_Probe") {
                 problems.push((Tone::Bad, format!("{} {probe}", master.text("Name"))));
             }
@@ -180,12 +228,16 @@ impl Status {
             held => format!("{held} statements held"),
         };
         rows.push(fact("sessions", format!("{open} open, {held}")));
+        rows.extend(self.reads().map(|reads| fact("reads", reads)));
         for standby in &self.masters {
             let (name, at_risk) = (standby.text("Name"), standby.text("At_Risk"));
             if !matches!(at_risk, "" | "0") {
                 let text = format!("{name} has not received {at_risk} acknowledged writes");
                 rows.push(fact("at risk", text));
             }
+        }
+        if let Some(found) = self.checks() {
+            rows.push(fact("checks", found));
         }
         for event in &self.events {
             let (from, to, reason) = (event.text("From"), event.text("To"), event.text("Reason"));

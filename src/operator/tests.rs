@@ -89,7 +89,9 @@ impl Proxy {
             admin: "admin".into(),
             sessions: Arc::new(Nobody),
             logins: watch::channel(Arc::default()).1,
+            reads: None,
             accounts: watch::channel(Arc::default()).1,
+            checks: watch::channel(Arc::default()).1,
             status: watch::channel(Arc::new(status)).1,
             journal: Arc::new(journal),
             ask,
@@ -123,6 +125,8 @@ async fn asked(healthy: bool) -> Status {
     Status {
         stats: console.ask("SHOW STATS").await.unwrap(),
         masters: console.ask("SHOW MASTERS").await.unwrap(),
+        replicas: console.ask("SHOW REPLICAS").await.unwrap(),
+        reads: console.ask("SHOW READS").await.unwrap(),
         channels: console.ask("SHOW SLAVE STATUS").await.unwrap(),
         logins: console.ask("SHOW LOGINS").await.unwrap(),
         losses: console.ask("SHOW LOST WRITES").await.unwrap(),

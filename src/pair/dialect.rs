@@ -39,6 +39,9 @@ pub struct Source<'a> {
     pub password: &'a str,
     /// How often the source says that it lives while it has nothing else to say.
     pub heartbeat: Duration,
+    /// Whether what is received is encrypted. The source's certificate is not checked: its root would
+    /// have to be a file on the server that receives.
+    pub tls: bool,
 }
 
 /// The dialect of a server that says `version` (`SELECT VERSION()`), if it is new enough.
@@ -92,17 +95,22 @@ pub fn follow(flavor: Flavor, source: &Source<'_>) -> String {
     let (host, user, password) =
         (quoted(source.host), quoted(source.user), quoted(source.password));
     let channel = quoted(source.channel);
+    let tls = match (source.tls, flavor) {
+        (false, _) => "",
+        (true, Flavor::MariaDb) => ", MASTER_SSL=1, MASTER_SSL_VERIFY_SERVER_CERT=0",
+        (true, Flavor::MySql) => ", SOURCE_SSL=1, SOURCE_SSL_VERIFY_SERVER_CERT=0",
+    };
     match flavor {
         Flavor::MariaDb => format!(
             "CHANGE MASTER {channel} TO MASTER_HOST={host}, MASTER_PORT={port}, MASTER_USER={user}, \
              MASTER_PASSWORD={password}, MASTER_USE_GTID=slave_pos, \
-             MASTER_HEARTBEAT_PERIOD={heartbeat}, MASTER_CONNECT_RETRY=1"
+             MASTER_HEARTBEAT_PERIOD={heartbeat}, MASTER_CONNECT_RETRY=1{tls}"
         ),
         Flavor::MySql => format!(
             "CHANGE REPLICATION SOURCE TO SOURCE_HOST={host}, SOURCE_PORT={port}, \
              SOURCE_USER={user}, SOURCE_PASSWORD={password}, SOURCE_AUTO_POSITION=1, \
              SOURCE_HEARTBEAT_PERIOD={heartbeat}, SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=0, \
-             GET_SOURCE_PUBLIC_KEY=1 FOR CHANNEL {channel}"
+             GET_SOURCE_PUBLIC_KEY=1{tls} FOR CHANNEL {channel}"
         ),
     }
 }
@@ -209,12 +217,15 @@ mod tests {
             user: "replication",
             password: r"it's a \ b",
             heartbeat: Duration::from_millis(1500),
+            tls: true,
         };
         for flavor in [Flavor::MariaDb, Flavor::MySql] {
             let statement = follow(flavor, &source);
             assert!(statement.contains(r"PASSWORD='it\'s a \\ b',"), "{statement}");
             assert!(statement.contains("HEARTBEAT_PERIOD=1.5,"), "{statement}");
             assert!(statement.contains(r"'m\'2'"), "{statement}");
+            assert!(statement.contains("_SSL=1,"), "{statement}");
+            assert!(!follow(flavor, &Source { tls: false, ..source }).contains("_SSL"));
         }
     }
 }

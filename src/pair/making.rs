@@ -7,17 +7,8 @@ use mysql_async::{Conn, Opts, OptsBuilder};
 
 use super::dialect::{self, Source};
 use super::{PairError, await_running};
-use crate::config::Secret;
+use crate::config::Credentials;
 use crate::topology::{Dialect, ServerAddress, grants};
-
-/// A name and a password.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// The user.
-    pub user: String,
-    /// The password; empty for none.
-    pub password: Secret,
-}
 
 /// A server that is, or becomes, part of a pair.
 #[derive(Clone, Debug)]
@@ -126,7 +117,7 @@ impl<'a> Connected<'a> {
 
     /// Makes the accounts on this server only. Were they replicated, each server would get them
     /// from itself and from the other, and the first transaction of a pair would be ours.
-    async fn create_accounts(&mut self, plan: &Plan) -> Result<(), PairError> {
+    pub(super) async fn create_accounts(&mut self, plan: &Plan) -> Result<(), PairError> {
         const DOING: &str = "create the accounts";
         self.run(DOING, "SET SESSION sql_log_bin = 0").await?;
         for account in [&plan.replication, &plan.monitor] {
@@ -141,7 +132,11 @@ impl<'a> Connected<'a> {
         self.run(DOING, "SET SESSION sql_log_bin = 1").await
     }
 
-    async fn follow(&mut self, channels: &[(&str, &Member)], plan: &Plan) -> Result<(), PairError> {
+    pub(super) async fn follow(
+        &mut self,
+        channels: &[(&str, &Member)],
+        plan: &Plan,
+    ) -> Result<(), PairError> {
         let flavor = self.dialect.flavor;
         self.run("stop replicating", dialect::stop(flavor)).await?;
         for (channel, source) in channels {
@@ -158,6 +153,7 @@ impl<'a> Connected<'a> {
                 user: &plan.replication.user,
                 password: plan.replication.password.reveal(),
                 heartbeat: plan.heartbeat,
+                tls: false,
             };
             self.run("follow another master", &dialect::follow(flavor, &source)).await?;
         }

@@ -191,6 +191,17 @@ impl SandboxServer {
         self.start().await
     }
 
+    /// Adds lines to its my.cnf, for its next start.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add_settings(&self, lines: &str) -> Result<(), SandboxError> {
+        let path = self.directory.join("my.cnf");
+        let text = std::fs::read_to_string(&path);
+        text.and_then(|text| std::fs::write(&path, format!("{text}{lines}\n")))
+            .map_err(SandboxError::io(format!("extend {}", path.display())))
+    }
+
     /// From now on nothing that is sent to the server, or that it sends, arrives; it feels like the
     /// network is gone. Needs a forwarder.
     ///

@@ -20,6 +20,13 @@ pub(super) struct Place {
     pub(super) listen: SocketAddr,
 }
 
+impl Place {
+    /// Whether it is a slave of the masters. Semi-synchronous replication waits for none of those.
+    fn is_replica(self) -> bool {
+        self.number > self.masters
+    }
+}
+
 /// What all servers of a sandbox have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shared {
@@ -45,19 +52,22 @@ pub(super) fn for_initialising(binaries: &ServerBinaries, directory: &Path) -> S
     file.text
 }
 
-/// For a master of the pair.
-pub(super) fn for_master(
+/// For a server as somebody finds it who has just installed it: where it listens, and nothing of a pair.
+pub(super) fn for_bare(binaries: &ServerBinaries, directory: &Path, listen: SocketAddr) -> String {
+    let mut file = base(binaries, directory);
+    place(&mut file, directory, listen);
+    file.text
+}
+
+/// For a master of the pair, or for a replica, whose number is above those of the masters.
+pub(super) fn for_server(
     binaries: &ServerBinaries,
     directory: &Path,
     place: Place,
     shared: Shared,
 ) -> String {
     let mut file = base(binaries, directory);
-    file.path("socket", &socket(directory));
-    file.path("pid_file", &directory.join("mysqld.pid"));
-    file.set("bind_address", place.listen.ip());
-    file.set("port", place.listen.port());
-    file.flag("skip_name_resolve");
+    self::place(&mut file, directory, place.listen);
     file.set("max_connections", 2000);
     file.set("max_allowed_packet", "1G");
     file.set("local_infile", "ON");
@@ -74,9 +84,17 @@ pub(super) fn for_master(
     file.set("innodb_flush_log_at_trx_commit", redo);
     match binaries.flavor() {
         Flavor::MariaDb => mariadb(&mut file, place, shared),
-        Flavor::MySql => mysql(&mut file, shared),
+        Flavor::MySql => mysql(&mut file, place, shared),
     }
     file.text
+}
+
+fn place(file: &mut File, directory: &Path, listen: SocketAddr) {
+    file.path("socket", &socket(directory));
+    file.path("pid_file", &directory.join("mysqld.pid"));
+    file.set("bind_address", listen.ip());
+    file.set("port", listen.port());
+    file.flag("skip_name_resolve");
 }
 
 /// The name of the socket in a server's directory.
@@ -124,15 +142,19 @@ fn mariadb(file: &mut File, place: Place, shared: Shared) {
     // A domain per master: the two streams have no common order. Strict mode demands one.
     file.set("gtid_domain_id", place.number);
     file.set("gtid_strict_mode", "OFF");
-    if shared.shape == Shape::Mesh {
+    if shared.shape == Shape::Mesh || place.is_replica() {
         // What one master writes comes from it and from all who pass it on; it is executed once.
         file.set("gtid_ignore_duplicates", "ON");
     }
     file.set("slave_parallel_threads", 4);
     file.set("slave_parallel_mode", "optimistic");
+    if place.is_replica() {
+        // Several channels share these threads, and none is to have all of them.
+        file.set("slave_domain_parallel_threads", 2);
+    }
     // Four heartbeats missed: the receiver connects again.
     file.set("slave_net_timeout", 4);
-    if shared.semi_sync {
+    if shared.semi_sync && !place.is_replica() {
         file.set("rpl_semi_sync_master_enabled", "ON");
         file.set("rpl_semi_sync_slave_enabled", "ON");
         file.set("rpl_semi_sync_master_wait_point", "AFTER_SYNC");
@@ -141,13 +163,15 @@ fn mariadb(file: &mut File, place: Place, shared: Shared) {
 
 /// MySQL logs rows and passes on what it receives by default, and waits for a semi-synchronous
 /// acknowledgement at the right point.
-fn mysql(file: &mut File, shared: Shared) {
+fn mysql(file: &mut File, place: Place, shared: Shared) {
     file.set("gtid_mode", "ON");
     file.set("enforce_gtid_consistency", "ON");
     file.set("replica_parallel_workers", 4);
     file.set("replica_preserve_commit_order", "ON");
     file.set("replica_net_timeout", 4);
-    if shared.semi_sync {
+    // OFF is the default below 32 processors, and commits wait for a timer now and then.
+    file.set("innodb_log_writer_threads", "ON");
+    if shared.semi_sync && !place.is_replica() {
         file.set("plugin_load_add", "semisync_source.so");
         file.set("plugin_load_add", "semisync_replica.so");
         file.set("rpl_semi_sync_source_enabled", "ON");

@@ -13,13 +13,16 @@ use super::server::Invocation;
 use super::settings::{Place, Shared};
 use super::watchdog::Watchdog;
 use super::{SandboxError, SandboxServer, ServerBinaries, datadir, settings};
-use crate::config::{Config, Secret};
-use crate::pair::{self, Credentials, Member, Plan, Replication, Shape};
+use crate::config::{Config, Credentials, Secret};
+use crate::pair::{self, Member, Plan, Replication, Shape};
 use crate::topology::{Flavor, ServerAddress, Servers};
 
 /// The application's account, and its database. No secret: it may write there and nowhere else, and
 /// tests and demos want to write it down.
 const APPLICATION: &str = "app";
+
+/// The administrator of bare servers, and his password: loopback only, and as short-lived as they are.
+const ADMINISTRATOR: &str = "admin";
 
 /// For replication to come up. Generous: it only bounds what has gone wrong.
 const REPLICATION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -29,6 +32,11 @@ const REPLICATION_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct SandboxOptions {
     /// How many masters.
     pub masters: u16,
+    /// How many slaves of all of them, which serve reads: `r1`, ….
+    pub replicas: u16,
+    /// Whether the servers are left as they are after they were installed: nothing is set that a pair
+    /// needs, nobody follows anybody, and there is no account but root's and the administrator's.
+    pub bare: bool,
     /// Who receives from whom, of more than two.
     pub shape: Shape,
     /// Which server; `None` for [`ServerBinaries::find`].
@@ -66,6 +74,8 @@ impl Default for SandboxOptions {
     fn default() -> Self {
         Self {
             masters: 2,
+            replicas: 0,
+            bare: false,
             shape: Shape::Ring,
             binaries: None,
             durable: true,
@@ -117,12 +127,14 @@ pub enum Progress {
     },
 }
 
-/// Servers that are masters of each other. Dropping it ends and removes everything.
+/// Servers that are masters of each other, and their replicas. Dropping it ends and removes everything.
 #[derive(Debug)]
 pub struct Sandbox {
     // Fields are dropped in this order: first the servers, then what makes sure of it, which
     // removes the directory, then the directory in case that failed.
     servers: Vec<SandboxServer>,
+    /// So many of them; the others are replicas.
+    masters: usize,
     _watchdog: Watchdog,
     directory: TempDir,
     binaries: ServerBinaries,
@@ -152,6 +164,7 @@ impl Sandbox {
             .map_err(SandboxError::io("start the sandbox's watchdog"))?;
         let mut sandbox = Self {
             servers: Vec::new(),
+            masters: options.masters.into(),
             _watchdog: watchdog,
             directory,
             binaries,
@@ -165,8 +178,10 @@ impl Sandbox {
         });
         sandbox.make_servers(&options).await?;
         sandbox.start_servers(&options, &report).await?;
-        report(Progress::Pairing);
-        sandbox.make_pair().await?;
+        if !options.bare {
+            report(Progress::Pairing);
+            sandbox.make_pair().await?;
+        }
         for server in &sandbox.servers {
             for replication in sandbox.replication(server).await? {
                 report(Progress::Replicating { server: server.name().to_owned(), replication });
@@ -176,7 +191,7 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// The servers, in order.
+    /// The servers, in order; the replicas last.
     #[must_use]
     pub fn servers(&self) -> &[SandboxServer] {
         &self.servers
@@ -197,7 +212,9 @@ impl Sandbox {
     /// The servers as a configuration of Tandem would list them.
     #[must_use]
     pub fn configured(&self) -> Servers {
-        Servers::new(self.servers.iter().map(|s| (s.name().to_owned(), s.address())), [])
+        let (masters, replicas) = self.servers.split_at(self.masters);
+        let named = |server: &SandboxServer| (server.name().to_owned(), server.address());
+        Servers::new(masters.iter().map(named), replicas.iter().map(named))
     }
 
     /// A configuration for a proxy before these servers, on free ports of loopback.
@@ -223,6 +240,13 @@ impl Sandbox {
     #[must_use]
     pub fn application(&self) -> Credentials {
         Credentials { user: APPLICATION.to_owned(), password: Secret::new(APPLICATION.to_owned()) }
+    }
+
+    /// The administrator of bare servers, who may do everything and logs in over TCP.
+    #[must_use]
+    pub fn administrator(&self) -> Credentials {
+        let password = Secret::new(ADMINISTRATOR.to_owned());
+        Credentials { user: ADMINISTRATOR.to_owned(), password }
     }
 
     /// The application's URL for something that listens on this loopback port: a server of the
@@ -269,8 +293,10 @@ impl Sandbox {
         let shared =
             Shared { durable: options.durable, semi_sync: options.semi_sync, shape: options.shape };
         let mut directories = Vec::new();
-        for number in 1..=options.masters {
-            let name = format!("m{number}");
+        for number in 1..=options.masters + options.replicas {
+            let replica = number.checked_sub(options.masters).filter(|replica| *replica > 0);
+            let name =
+                replica.map_or_else(|| format!("m{number}"), |replica| format!("r{replica}"));
             let directory = self.directory().join(&name);
             let network = options.networks.get(usize::from(number) - 1);
             let port = match network {
@@ -282,7 +308,11 @@ impl Sandbox {
                 masters: options.masters.into(),
                 listen: port.address(),
             };
-            let text = settings::for_master(&self.binaries, &directory, place, shared);
+            let text = if options.bare {
+                settings::for_bare(&self.binaries, &directory, place.listen)
+            } else {
+                settings::for_server(&self.binaries, &directory, place, shared)
+            };
             settings::make_directory(&directory)
                 .and_then(|()| std::fs::write(directory.join("my.cnf"), text))
                 .map_err(SandboxError::io(format!("write {name}'s my.cnf")))?;
@@ -313,7 +343,7 @@ impl Sandbox {
         report: &impl Fn(Progress),
     ) -> Result<(), SandboxError> {
         let begun = Instant::now();
-        let mut starting = JoinSet::new();
+        let (mut starting, bare) = (JoinSet::new(), options.bare);
         for (index, mut server) in self.servers.drain(..).enumerate() {
             if options.forwarders {
                 server.forward()?;
@@ -321,7 +351,11 @@ impl Sandbox {
             starting.spawn(async move {
                 let ready = async {
                     server.start().await?;
-                    make_application(&server).await
+                    if bare {
+                        make_administrator(&server).await
+                    } else {
+                        make_application(&server).await
+                    }
                 };
                 ready.await.map(|()| (index, server))
             });
@@ -356,7 +390,10 @@ impl Sandbox {
             heartbeat: Duration::from_secs(1),
             timeout: REPLICATION_TIMEOUT,
         };
-        Ok(pair::make(&self.members(), &plan).await?)
+        let members = self.members();
+        let (masters, replicas) = members.split_at(self.masters);
+        pair::make(masters, &plan).await?;
+        Ok(pair::make_replicas(replicas, masters, &plan).await?)
     }
 
     fn members(&self) -> Vec<Member> {
@@ -381,6 +418,16 @@ async fn make_application(server: &SandboxServer) -> Result<(), SandboxError> {
             "CREATE DATABASE app",
             "CREATE USER 'app'@'%' IDENTIFIED BY 'app'",
             "GRANT ALL ON app.* TO 'app'@'%'",
+        ])
+        .await
+}
+
+async fn make_administrator(server: &SandboxServer) -> Result<(), SandboxError> {
+    server
+        .execute(&[
+            "SET SESSION sql_log_bin = 0",
+            "CREATE USER 'admin'@'%' IDENTIFIED BY 'admin'",
+            "GRANT ALL ON *.* TO 'admin'@'%' WITH GRANT OPTION",
         ])
         .await
 }

@@ -79,6 +79,9 @@ impl Relay {
     /// Notes what an OK says of writes.
     #[inline]
     pub(super) fn note_write(&mut self, ok: &OkPacket<'_>) {
+        if self.reader.is_some() {
+            return;
+        }
         for change in ok.session_changes() {
             match change {
                 SessionChange::SystemVariable { name: b"last_gtid", value } => {
@@ -106,6 +109,9 @@ impl Relay {
 
     fn note(&mut self, told: Numbered<'_>, partial: bool) {
         let Some(server) = self.backend.as_ref().map(|backend| backend.server) else { return };
+        if let Some(positions) = &self.shared.positions {
+            positions.acknowledged(server, told);
+        }
         let notes = &mut self.acknowledging;
         let run = Run::new(server, notes.book.stream(told.origin), told);
         let Some(run) = notes.news(run) else { return };
@@ -117,7 +123,7 @@ impl Relay {
 
     /// The server does not say which transactions there may be.
     pub(super) fn write_untold(&self) {
-        if let Some(backend) = &self.backend {
+        if let (Some(backend), None) = (&self.backend, &self.reader) {
             self.acknowledging.book.untold(backend.server);
         }
     }

@@ -9,6 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::answering::{agreed_compression, capabilities_towards, first_collation, log_in};
 use super::login::Login;
+use super::seats::Seat;
 use super::tracking::Question;
 use crate::tls::{MasterTls, TlsFailure};
 use crate::topology::{Server, ServerAddress, ServerId, UnreachableKind};
@@ -39,6 +40,8 @@ pub(super) struct Backend {
     pub(super) swallow: u32,
     /// The first of them answers this.
     pub(super) question: Option<Question>,
+    /// The place that it takes among those of the reads listener.
+    pub(super) seat: Option<Seat>,
 }
 
 /// A master's word on a login.
@@ -152,6 +155,7 @@ impl Backend {
             preamble: Vec::new(),
             swallow: 0,
             question: None,
+            seat: None,
         };
         Ok(Accepted { backend, ok, status })
     }

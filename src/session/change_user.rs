@@ -117,7 +117,7 @@ impl Relay {
         let changing = tokio::time::timeout(shared.connect_timeout, rename(backend, &login));
         let changed = tokio::select! {
             changed = changing => changed.ok(),
-            _ = routes.wait_for(|table| table.active() != Some(server)) => None,
+            _ = routes.wait_for(|table| !table.serves(server)) => None,
         };
         match changed {
             Some((backend, Ok(ok))) => {
@@ -145,10 +145,10 @@ impl Relay {
 
     /// The connection to the active master, if it waits for a command.
     fn take_settled_backend(&mut self) -> Option<Backend> {
-        let active = self.shared.table().active();
+        let table = self.shared.table();
         let settled = self.backend.as_ref().is_some_and(|backend| {
             let answers_pending = backend.swallow > 0 && backend.preamble.is_empty();
-            Some(backend.server) == active && backend.carry.is_empty() && !answers_pending
+            table.serves(backend.server) && backend.carry.is_empty() && !answers_pending
         });
         if !settled || self.half_sent {
             return None;

@@ -65,6 +65,20 @@ pub(super) enum ClientError {
         /// The routing table's reason.
         reason: String,
     },
+    /// Nobody could serve reads in time.
+    #[error("No server for reads for {}: {reason}", seconds(.waited))]
+    NobodyServesReads {
+        /// How long the statement waited.
+        waited: Duration,
+        /// Every server, and why it does not.
+        reason: String,
+    },
+    /// A session of the reads listener wants to write.
+    #[error(
+        "Cannot execute statement in a READ ONLY transaction: sessions of the reads listener stay \
+         READ ONLY"
+    )]
+    StaysReadOnly,
     /// The active master answers, but does not let the session in.
     #[error("The active master {server} does not accept the session: {reason}")]
     NotAccepted {
@@ -154,7 +168,10 @@ impl ClientError {
             Self::OldClient(_) => (1251, *b"08004"),
             Self::CannotLogIn { .. } => (1045, *b"28000"),
             Self::RolledBack { .. } | Self::NotExecuted { .. } => (1213, *b"40001"),
+            // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+            Self::StaysReadOnly => (1792, *b"25006"),
             Self::HoldExpired { .. }
+            | Self::NobodyServesReads { .. }
             | Self::NotAccepted { .. }
             | Self::NotTrusted { .. }
             | Self::OutcomeUnknown { .. }

@@ -47,7 +47,7 @@ impl Relay {
     /// Remembers a connection that its server closed. One whose server is not active any more has a
     /// reason.
     pub(super) fn note_closed(&mut self, backend: &Backend, words: Vec<u8>) {
-        if self.shared.table().active() == Some(backend.server) {
+        if self.shared.table().serves(backend.server) {
             self.closed = Some(Box::new(Closed {
                 server: backend.server,
                 thread_id: backend.thread_id,
@@ -75,7 +75,7 @@ impl Relay {
     pub(super) async fn ask_why_closed(&mut self) -> Result<(), SessionEnd> {
         let table = self.shared.table();
         let suspect = self.closed.as_ref().map(|closed| closed.server);
-        let Some(server) = suspect.filter(|server| table.active() == Some(*server)) else {
+        let Some(server) = suspect.filter(|server| table.serves(*server)) else {
             self.closed = None;
             return Ok(());
         };

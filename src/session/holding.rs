@@ -12,6 +12,9 @@ use super::relay::Relay;
 use super::request::KEPT;
 use crate::routing::Writer;
 
+/// Between two looks at servers that were not seen in time.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Why a wait came to nothing, though the session lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unheeded {
@@ -33,7 +36,9 @@ pub(super) enum Stop {
 impl Relay {
     /// Waits for a new routing table, for as long as a statement may be held.
     pub(super) async fn wait_for_routes(&mut self) -> Result<Result<(), ClientError>, SessionEnd> {
-        let waited = self.wait(None).await?;
+        // That a server was seen again makes no new table.
+        let serve = !self.shared.table().readers.is_empty();
+        let waited = self.wait(serve.then_some(LOOK_AGAIN)).await?;
         Ok(waited.map_err(|unheeded| {
             if unheeded == Unheeded::Interrupted {
                 return ClientError::Interrupted;
@@ -44,6 +49,9 @@ impl Relay {
             };
             let waited =
                 self.current.held.as_ref().map_or(Duration::ZERO, |held| held.since.elapsed());
+            if self.reader.is_some() {
+                return ClientError::NobodyServesReads { waited, reason };
+            }
             ClientError::HoldExpired { waited, reason }
         }))
     }

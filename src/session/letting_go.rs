@@ -34,7 +34,7 @@ impl Relay {
         let here = self.backend.as_ref().map(|backend| backend.server);
         self.generation = table.generation;
         self.pace = table.pace;
-        self.unsettled = here.is_none() || table.active() != here;
+        self.unsettled = !here.is_some_and(|here| table.serves(here));
         self.heed_invitation(table);
     }
 
@@ -43,6 +43,9 @@ impl Relay {
     pub(super) fn may_finish(&self, table: &RoutingTable) -> bool {
         let Some(backend) = &self.backend else { return false };
         let drained = table.draining == Some(backend.server);
+        if self.reader.is_some() {
+            return self.may_stay(backend.server);
+        }
         self.state.in_transaction() || drained && self.state.tie().is_some()
     }
 
@@ -56,7 +59,7 @@ impl Relay {
             self.entry.set_doing(Activity::Running, self.tie_in_flight());
             self.shared.registry.let_go();
         }
-        let replaced = table.active().is_some_and(|active| Some(active) != here);
+        let replaced = self.is_replaced(&table);
         if !replaced || self.is_answered() || self.current.drained && self.is_mere_read() {
             return Patience::Unlimited;
         }

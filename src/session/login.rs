@@ -31,6 +31,8 @@ pub(super) struct Towards {
     pub(super) preface: Vec<u8>,
     /// What to ask for.
     pub(super) compression: Option<Compression>,
+    /// Whether sessions are READ ONLY.
+    pub(super) read_only: bool,
 }
 
 impl Login {

@@ -14,6 +14,7 @@ use super::client_error::ClientError;
 use super::end::SessionEnd;
 use super::holding::{Stop, Unheeded};
 use super::login::Login;
+use super::reading::Destination;
 use super::registry::Activity;
 use super::relay::Relay;
 use super::state::SessionState;
@@ -31,7 +32,7 @@ impl Relay {
         loop {
             let table = self.shared.table();
             self.take_in(&table);
-            let Some(active) = table.active() else {
+            let Destination::There(active) = self.destination(&table) else {
                 if self.is_vouched_for() {
                     let status = StatusFlags::AUTOCOMMIT;
                     self.state = SessionState::new(self.login.schema.clone(), status);
@@ -111,12 +112,12 @@ impl Relay {
             let table = self.shared.table();
             self.take_in(&table);
             let here = self.backend.as_ref().map(|backend| backend.server);
-            let active = match &table.writer {
-                Writer::Active(active) if here == Some(*active) => break,
-                Writer::Active(active) => *active,
+            let active = match self.destination(&table) {
+                Destination::Here => break,
+                Destination::There(active) => active,
                 // What comes after what is open waits.
-                Writer::Held { .. } if self.may_finish(&table) => return Ok(Ok(())),
-                Writer::Held { .. } => {
+                Destination::Nobody if self.may_finish(&table) => return Ok(Ok(())),
+                Destination::Nobody => {
                     if let Err(error) = self.log_in_ahead(ahead, &table).await? {
                         return Ok(Err(error));
                     }
@@ -209,17 +210,21 @@ impl Relay {
             Backend::connect(server, &login, number, &shared.master_tls, timeout).await
         };
         let mut routes = shared.routes();
-        tokio::select! {
-            connected = connecting => Ok(connected),
+        let connected = tokio::select! {
+            connected = connecting => connected,
             _ = routes.wait_for(|table| !table.leads_to(server.id)) => {
                 let detail = "another master is active now".to_owned();
-                Ok(Err(ConnectFailure::Replaced(detail)))
+                Err(ConnectFailure::Replaced(detail))
             }
             stop = poll_fn(|cx| self.poll_stop(cx)) => match stop {
-                Stop::End(end) => Err(end),
-                Stop::Interrupted => Ok(Err(ConnectFailure::Interrupted)),
+                Stop::End(end) => return Err(end),
+                Stop::Interrupted => Err(ConnectFailure::Interrupted),
             },
-        }
+        };
+        Ok(connected.map(|mut accepted| {
+            accepted.backend.seat = self.take_seat(server.id);
+            accepted
+        }))
     }
 
     /// The client's login, with where it came from.
@@ -248,6 +253,7 @@ impl Relay {
             | ConnectFailure::Replaced(reason) => reason,
             ConnectFailure::Interrupted => return Ok(Some(ClientError::Interrupted)),
         };
+        self.suspect(server.id);
         let waited = self.wait(Some(RETRY)).await?;
         Ok(waited.err().map(|unheeded| match unheeded {
             Unheeded::Expired => ClientError::NotAccepted { server: server.name.clone(), reason },
@@ -319,14 +325,18 @@ impl Relay {
         let Some(server) = self.backend.as_ref().map(|backend| backend.server) else {
             return Ok(());
         };
-        match table.active() {
-            Some(active) if active != server => {
+        match &table.writer {
+            Writer::Active(active) if *active != server => {
                 self.release_backend().await;
                 self.lost(server)?;
-                self.accept_invitation(active).await;
+                self.accept_invitation(*active).await;
                 Ok(())
             }
-            None if table.draining == Some(server) && self.state.is_uncertain() => {
+            Writer::Held { .. } if self.is_sent_away(&table, server) => {
+                self.release_backend().await;
+                self.lost(server)
+            }
+            Writer::Held { .. } if table.draining == Some(server) && self.state.is_uncertain() => {
                 self.resolve_doubt().await
             }
             // While nobody is active, whoever still has its server keeps it: it may come back.

@@ -292,6 +292,7 @@ impl Relay {
                 self.state.set_status(status);
                 if last_insert_id != 0 {
                     self.state.set_last_insert_id(last_insert_id);
+                    self.look_at_key(last_insert_id, packet);
                 }
                 if status.has(StatusFlags::SESSION_STATE_CHANGED) {
                     keep = self.read_session_state(packet)?;
@@ -331,7 +332,9 @@ impl Relay {
     /// fence. 1792 is also a session's own READ ONLY transaction, unless the master is no longer
     /// the active one.
     fn is_fenced(&self, code: u16, payload: &[u8]) -> bool {
-        let proof = self.current.statement.is_refused_whole()
+        // A session that only reads was not refused because of a term.
+        let proof = self.reader.is_none()
+            && self.current.statement.is_refused_whole()
             && self.current.command != Command::StmtBulkExecute;
         match code {
             _ if !proof => false,

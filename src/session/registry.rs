@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
@@ -234,11 +234,19 @@ impl Entry {
 #[derive(Debug)]
 pub struct Registry {
     known: Mutex<Known>,
-    next: AtomicU32,
+    /// Shared with the sessions of another listener.
+    numbers: Arc<Numbers>,
     /// Counts tenths of seconds or less: a clock that costs nothing to read.
     tick: AtomicU32,
     /// A session may have let go of the master that is drained.
     let_go: Notify,
+}
+
+/// Ids, and how many sessions there are, of all listeners.
+#[derive(Debug)]
+struct Numbers {
+    next: AtomicU32,
+    open: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -284,7 +292,10 @@ impl Default for Registry {
         let _ = aws_lc_rs::rand::fill(&mut start);
         Self {
             known: Mutex::default(),
-            next: AtomicU32::new(u32::from_ne_bytes(start)),
+            numbers: Arc::new(Numbers {
+                next: AtomicU32::new(u32::from_ne_bytes(start)),
+                open: AtomicUsize::new(0),
+            }),
             tick: AtomicU32::new(0),
             let_go: Notify::new(),
         }
@@ -295,6 +306,12 @@ impl Default for Registry {
 const SILENCE: u32 = 3;
 
 impl Registry {
+    /// One for another listener, which gives no id that `other` gives.
+    #[must_use]
+    pub fn beside(other: &Self) -> Self {
+        Self { numbers: Arc::clone(&other.numbers), ..Self::default() }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         // A panic elsewhere leaves both whole: they are only inserted to and removed from.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -304,7 +321,8 @@ impl Registry {
     pub(super) fn open(&self, peer: Option<SocketAddr>, now: Instant) -> Arc<Entry> {
         let mut known = self.known();
         let id = loop {
-            let id = FIRST_ID | (self.next.fetch_add(1, Ordering::Relaxed) & (FIRST_ID - 1));
+            let id =
+                FIRST_ID | (self.numbers.next.fetch_add(1, Ordering::Relaxed) & (FIRST_ID - 1));
             if !known.entries.contains_key(&id) {
                 break id;
             }
@@ -312,6 +330,7 @@ impl Registry {
         let entry = Arc::new(Entry::new(id, peer, now));
         known.entries.insert(id, Arc::clone(&entry));
         known.strangers.insert(id);
+        self.numbers.open.fetch_add(1, Ordering::Relaxed);
         entry
     }
 
@@ -322,6 +341,7 @@ impl Registry {
         known.strangers.remove(&id);
         known.replace_voucher(&entry, None);
         drop(known);
+        self.numbers.open.fetch_sub(1, Ordering::Relaxed);
         entry.set_doing(Activity::Idle, None);
         self.let_go();
     }
@@ -376,6 +396,12 @@ impl Registry {
     #[must_use]
     pub fn len(&self) -> usize {
         self.known().entries.len()
+    }
+
+    /// How many there are, those of other listeners among them.
+    #[must_use]
+    pub fn everywhere(&self) -> usize {
+        self.numbers.open.load(Ordering::Relaxed)
     }
 
     /// Whether there is none.
@@ -451,11 +477,11 @@ mod tests {
     #[test]
     fn ids_go_round_and_pass_over_those_that_live() {
         let registry = Registry::default();
-        registry.next.store(u32::MAX, Ordering::Relaxed);
+        registry.numbers.next.store(u32::MAX, Ordering::Relaxed);
         let ids: Vec<_> = (0..3).map(|_| registry.open(None, Instant::now()).id).collect();
         assert_eq!(ids, [2 * FIRST_ID - 1, FIRST_ID, FIRST_ID + 1]);
         registry.close(ids[2]);
-        registry.next.store(u32::MAX, Ordering::Relaxed);
+        registry.numbers.next.store(u32::MAX, Ordering::Relaxed);
         assert_eq!(registry.open(None, Instant::now()).id, FIRST_ID + 1);
     }
 
@@ -469,7 +495,7 @@ mod tests {
     #[test]
     fn the_stranger_that_came_first_makes_room_and_nobody_else() {
         let registry = Registry::default();
-        registry.next.store(0, Ordering::Relaxed);
+        registry.numbers.next.store(0, Ordering::Relaxed);
         let entries: Vec<_> = (0..4).map(|_| registry.open(None, Instant::now())).collect();
         registry.introduce(&entries[0], b"app");
         assert!(registry.push_out_stranger(entries[3].id));

@@ -25,6 +25,7 @@ use super::idle::{Gone, Heard};
 use super::invitation::Invitation;
 use super::login::Login;
 use super::pump::Pumped;
+use super::reading::Reader;
 use super::registry::{Activity, Entry};
 use super::request::{Front, Request};
 use super::shared::Shared;
@@ -74,6 +75,10 @@ pub(super) struct Relay {
     pub(super) half_sent: bool,
     pub(super) uncounted: Uncounted,
     pub(super) acknowledging: Acknowledging,
+    /// When a key of another master's class was last told, in ticks.
+    pub(super) foreign_key_at: Option<u32>,
+    /// It came by the reads listener.
+    pub(super) reader: Option<Box<Reader>>,
     pub(super) current: Current,
 }
 
@@ -163,6 +168,9 @@ impl Relay {
 
     /// Carries a command that is kept until it is answered.
     async fn carry_whole(&mut self) -> Result<(), SessionEnd> {
+        if self.leaves_read_only() {
+            return self.answer_error(&ClientError::StaysReadOnly).await;
+        }
         loop {
             if self.lost_transaction.is_some() {
                 if self.closed.is_some() {
@@ -181,6 +189,7 @@ impl Relay {
             if self.backend.is_none()
                 || self.unsettled
                 || self.shared.generation() > self.generation
+                || self.is_stale()
             {
                 if let Err(error) = self.reach_active().await? {
                     return self.give_up(&error).await;
@@ -201,6 +210,13 @@ impl Relay {
                 }
                 if self.shared.generation() > self.generation {
                     continue; // it took a while
+                }
+            }
+            if self.reader.is_some() {
+                match self.wait_for_writes().await? {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(error) => return self.give_up(&error).await,
                 }
             }
             if self.names_tracking() {
@@ -231,6 +247,7 @@ impl Relay {
         if self.names_tracking() {
             self.take_back_tracking();
         }
+        self.stay_read_only();
         self.request.consume(self.front_len());
         Ok(())
     }

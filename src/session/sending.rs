@@ -10,7 +10,6 @@ use tokio::io::AsyncWrite as _;
 
 use super::end::SessionEnd;
 use super::relay::Relay;
-use crate::topology::ServerId;
 use crate::wire::Command;
 
 /// What goes to the server.
@@ -64,7 +63,6 @@ impl Relay {
         let Some(backend) = self.backend.as_mut() else {
             return Poll::Ready(Ok(Err(io::ErrorKind::NotConnected.into())));
         };
-        let server = backend.server;
         let bytes = match bytes {
             Bytes::Request(len) => &self.request.bytes()[..*len],
             Bytes::Own(bytes) => bytes,
@@ -74,28 +72,22 @@ impl Relay {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Err(io::ErrorKind::WriteZero.into()))),
                 Poll::Ready(Ok(len)) => *sent += len,
                 Poll::Ready(Err(error)) => return Poll::Ready(Ok(Err(error))),
-                Poll::Pending => return self.poll_interrupted(cx, server),
+                Poll::Pending => return self.poll_interrupted(cx),
             }
         }
         match Pin::new(&mut backend.stream).poll_flush(cx) {
             Poll::Ready(flushed) => Poll::Ready(Ok(flushed)),
-            Poll::Pending => self.poll_interrupted(cx, server),
+            Poll::Pending => self.poll_interrupted(cx),
         }
     }
 
     /// The server takes nothing now: whether waiting for it still makes sense.
-    fn poll_interrupted(
-        &self,
-        cx: &mut Context<'_>,
-        server: ServerId,
-    ) -> Poll<Result<io::Result<()>, SessionEnd>> {
+    fn poll_interrupted(&self, cx: &mut Context<'_>) -> Poll<Result<io::Result<()>, SessionEnd>> {
         self.entry.register(cx.waker());
         if self.entry.is_killed() {
             return Poll::Ready(Err(SessionEnd::Killed));
         }
-        if self.shared.generation() > self.generation
-            && self.shared.table().active().is_some_and(|active| active != server)
-        {
+        if self.shared.generation() > self.generation && self.is_replaced(&self.shared.table()) {
             let replaced = io::Error::other("another master is active now");
             return Poll::Ready(Ok(Err(replaced)));
         }

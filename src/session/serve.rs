@@ -79,7 +79,7 @@ async fn session(
         Ok(ends) => ends,
         Err(end) => return end,
     };
-    let full = shared.registry.len() > shared.max_connections;
+    let full = shared.registry.everywhere() > shared.max_connections;
     if full && !shared.registry.push_out_stranger(entry.id) {
         let error = ClientError::TooManyConnections(shared.max_connections);
         return refuse_early(&mut stream, &error).await;
@@ -101,6 +101,7 @@ async fn session(
     login.towards = Towards {
         preface: proxied::preface(shared, ends),
         compression: shared.compression.servers,
+        read_only: shared.reading.is_some(),
     };
     shared.registry.introduce(entry, &login.user);
     let mut relay = Relay {
@@ -128,6 +129,8 @@ async fn session(
         half_sent: false,
         uncounted: Uncounted::new(shared),
         acknowledging: Acknowledging::new(book),
+        foreign_key_at: None,
+        reader: shared.reading.as_ref().map(|_| Box::default()),
         current: Current::none(),
         login,
     };

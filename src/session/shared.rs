@@ -10,14 +10,16 @@ use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot, watch};
 
 use super::acknowledgements::Acknowledgements;
 use super::draining::Drain;
+use super::key_classes::{ForeignKey, KeyClasses, REPORTS};
 use super::learning::random_salt;
 use super::login::Login;
 use super::passwords::Passwords;
+use super::reading::Reading;
 use super::registry::{Registry, Voucher};
 use super::standby::{StandbyLogin, StandbyLogins};
 use crate::config::{Compress, ProxyProtocol};
 use crate::metrics::SessionMetrics;
-use crate::routing::{DrainReport, Pace, RoutingTable};
+use crate::routing::{DrainReport, Pace, Positions, RoutingTable};
 use crate::tls::{MasterTls, Offer};
 use crate::topology::{
     Account, Accounts, Observation, Outcome, ServerId, Source, Told, UnreachableKind,
@@ -44,6 +46,10 @@ pub struct Shared {
     pub compression: Compress,
     /// How long writers wait, so that the standby stays close.
     pub pace: Pace,
+    /// Where sessions say what they acknowledge, for reads that are to find it.
+    pub positions: Option<Positions>,
+    /// What the sessions of the reads listener share; `None` for those of the main port.
+    pub reading: Option<Reading>,
     /// Between two looks at sessions that hear nothing; three of them are a silence.
     tick: Duration,
     routes: watch::Receiver<Arc<RoutingTable>>,
@@ -60,17 +66,20 @@ pub struct Shared {
     early_logins: Arc<Semaphore>,
     /// Made when a client first asks for it: it takes a while.
     rsa_key: OnceCell<Option<Arc<RsaKey>>>,
-    passwords: Passwords,
+    passwords: Arc<Passwords>,
     standby: StandbyLogins,
     /// Salts vouchers, which are of no use outside of this process.
     voucher_salt: Salt,
     metrics: SessionMetrics,
     /// One of each worker.
     books: Mutex<Vec<Arc<Acknowledgements>>>,
+    key_classes: KeyClasses,
+    /// Keys of another master's class, until somebody takes them.
+    foreign_keys: Mutex<Vec<ForeignKey>>,
 }
 
 /// The channels between sessions and the control plane.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Channels {
     /// The routing table.
     pub routes: watch::Receiver<Arc<RoutingTable>>,
@@ -101,8 +110,8 @@ const TICK: Duration = Duration::from_millis(100);
 const SHORTEST_TICK: Duration = Duration::from_millis(25);
 
 impl Shared {
-    /// Puts together what sessions share; `proxy_protocol`, `compression` and `pace` are at their
-    /// defaults.
+    /// Puts together what sessions share; `proxy_protocol`, `compression`, `pace`, `positions` and `reading`
+    /// are at their defaults.
     #[must_use]
     pub fn new(
         channels: Channels,
@@ -126,6 +135,8 @@ impl Shared {
             proxy_protocol: ProxyProtocol::default(),
             compression: Compress::default(),
             pace: Pace::default(),
+            positions: None,
+            reading: None,
             tick: TICK,
             routes: channels.routes,
             accounts: channels.accounts,
@@ -137,11 +148,13 @@ impl Shared {
             logins,
             early_logins: Arc::new(Semaphore::new(EARLY_LOGINS)),
             rsa_key: OnceCell::new(),
-            passwords: Passwords::default(),
+            passwords: Arc::default(),
             standby: StandbyLogins::new(masters),
             voucher_salt: random_salt(),
             metrics,
             books: Mutex::default(),
+            key_classes: KeyClasses::new(servers),
+            foreign_keys: Mutex::default(),
         }
     }
 
@@ -150,6 +163,27 @@ impl Shared {
     #[must_use]
     pub fn suspicious_within(self, timeout: Duration) -> Self {
         Self { tick: (timeout / 8).clamp(SHORTEST_TICK, TICK), ..self }
+    }
+
+    /// The same for the reads listener, beside the sessions of `main`: with ids that no session there has,
+    /// and one limit for both.
+    #[must_use]
+    pub fn reading_beside(self, main: &Self, reading: Reading) -> Self {
+        let registry = Registry::beside(&main.registry);
+        let (passwords, voucher_salt) = (Arc::clone(&main.passwords), main.voucher_salt);
+        let proxy_protocol = main.proxy_protocol.clone();
+        let (compression, tick) = (main.compression, main.tick);
+        let reading = Some(reading);
+        Self {
+            registry,
+            passwords,
+            voucher_salt,
+            proxy_protocol,
+            compression,
+            tick,
+            reading,
+            ..self
+        }
     }
 
     /// What a client on `stream` is offered. Whoever comes by a Unix socket is alone on it already.
@@ -170,6 +204,29 @@ impl Shared {
     #[inline]
     pub(super) fn metrics(&self) -> &SessionMetrics {
         &self.metrics
+    }
+
+    /// Which keys are whose.
+    #[must_use]
+    #[inline]
+    pub fn key_classes(&self) -> &KeyClasses {
+        &self.key_classes
+    }
+
+    /// A key of another master's class was seen. Rare: each session reports one a second at most.
+    pub(super) fn report_foreign_key(&self, key: ForeignKey) {
+        self.metrics.foreign_keys.inc();
+        let mut reports = self.foreign_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if reports.len() < REPORTS {
+            reports.push(key);
+        }
+    }
+
+    /// Takes the keys of another master's class that were seen since the last call.
+    #[must_use]
+    pub fn take_foreign_keys(&self) -> Vec<ForeignKey> {
+        let mut reports = self.foreign_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *reports)
     }
 
     /// Passes every new routing table on to the sessions, tells how far they are with a drain, and

@@ -79,6 +79,8 @@ pub struct SessionState {
     /// An error may have ended the transaction, or left one open: unknown until the next status.
     pub(super) uncertain: bool,
     pub(super) last_insert_id: u64,
+    /// A statement set `insert_id`: the next key is of the client's choice.
+    own_insert_id: bool,
     /// The last SET NAMES or SET CHARACTER SET.
     pub(super) names: Option<Box<[u8]>>,
     /// System variables that the server reported as changed.
@@ -241,6 +243,12 @@ impl SessionState {
         self.last_insert_id = id;
     }
 
+    /// Whether the client itself has a say in which keys its rows get.
+    pub(super) fn makes_own_keys(&self) -> bool {
+        let set = |name: &[u8]| self.variables.keys().any(|known| known.eq_ignore_ascii_case(name));
+        self.own_insert_id || set(b"auto_increment_increment") || set(b"auto_increment_offset")
+    }
+
     /// Takes in what an OK packet says of the session. `statement` is what it answers.
     pub(super) fn told(&mut self, ok: &OkPacket<'_>, statement: Statement) {
         if statement.verb == Verb::SetStatement {
@@ -264,6 +272,9 @@ impl SessionState {
 
     /// A system variable has a new value.
     pub(super) fn variable_changed(&mut self, name: &[u8], value: &[u8]) {
+        if name.eq_ignore_ascii_case(b"insert_id") {
+            self.own_insert_id = true;
+        }
         let unwanted = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
         if NOT_RESTORED.iter().any(unwanted) {
             return;

@@ -9,6 +9,7 @@
 //! because servers execute them.
 
 use super::functions;
+pub(crate) use super::traits::Traits;
 
 /// What a statement begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,41 +68,6 @@ pub(crate) enum Verb {
     Other,
 }
 
-/// What occurs anywhere in a statement.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Traits(u16);
-
-impl Traits {
-    /// None of them.
-    pub(crate) const NONE: Self = Self(0);
-    /// `:=`: assigns a user variable.
-    pub(crate) const ASSIGNS: Self = Self(1);
-    /// GET_LOCK.
-    pub(crate) const TAKES_LOCK: Self = Self(1 << 1);
-    /// RELEASE_ALL_LOCKS.
-    pub(crate) const RELEASES_LOCKS: Self = Self(1 << 2);
-    /// A function that is not known to have no consequence, or NEXT VALUE FOR.
-    pub(crate) const ACTS: Self = Self(1 << 3);
-    /// Another statement follows behind a semicolon.
-    pub(crate) const SEVERAL: Self = Self(1 << 4);
-    /// INSERT, UPDATE, DELETE or REPLACE occurs.
-    pub(crate) const WRITES: Self = Self(1 << 5);
-    /// READ LOCK or FOR EXPORT behind FLUSH.
-    pub(crate) const LOCKS: Self = Self(1 << 6);
-    /// INTO: behind SELECT it assigns variables or writes a file.
-    pub(crate) const INTO: Self = Self(1 << 7);
-    /// A setting of session tracking is named.
-    pub(crate) const TRACKING: Self = Self(1 << 8);
-
-    pub(crate) fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    fn add(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-}
-
 /// What a statement is, as far as failover is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Statement {
@@ -111,7 +77,7 @@ pub(crate) struct Statement {
 
 impl Statement {
     /// Something that may do anything.
-    pub(crate) const UNKNOWN: Self = Self { verb: Verb::Other, traits: Traits(0) };
+    pub(crate) const UNKNOWN: Self = Self { verb: Verb::Other, traits: Traits::NONE };
 
     /// Reads a statement's text. `backslash_escapes` is off in sessions with NO_BACKSLASH_ESCAPES.
     pub(crate) fn classify(sql: &[u8], backslash_escapes: bool) -> Self {
@@ -213,10 +179,16 @@ impl Statement {
         let usual = match self.verb {
             // FOR UPDATE, REPLACE() and functions leave nothing in a session.
             Verb::Select | Verb::With | Verb::Show => {
-                Traits::WRITES.0 | Traits::LOCKS.0 | Traits::ACTS.0 | Traits::TRACKING.0
+                Traits::WRITES.0
+                    | Traits::LOCKS.0
+                    | Traits::ACTS.0
+                    | Traits::TRACKING.0
+                    | Traits::ACCESS_MODE.0
+                    | Traits::DIAGNOSES.0
             }
             Verb::Write => {
                 Traits::WRITES.0
+                    | Traits::DIAGNOSES.0
                     | Traits::INTO.0
                     | Traits::LOCKS.0
                     | Traits::ACTS.0
@@ -318,31 +290,10 @@ fn traits_of(tokens: Tokens<'_>) -> Traits {
             Token::Symbol(b';') => semicolon = true,
             Token::Symbol(b'=') => traits.add(Traits::ASSIGNS),
             Token::Symbol(_) | Token::Text(_) => {}
-            Token::Word(word) => traits.add(trait_of_word(word)),
+            Token::Word(word) => traits.add(Traits::of_word(word)),
         }
     }
     traits
-}
-
-#[inline]
-fn trait_of_word(word: &[u8]) -> Traits {
-    let word = Keyword(word);
-    // Most words are told apart by their length and first letter.
-    match (word.0.len(), word.0[0] | 0x20) {
-        (4, b'i') if word.is("INTO") => Traits::INTO,
-        (8, b'g') if word.is("GET_LOCK") => Traits::TAKES_LOCK,
-        (17, b'r') if word.is("RELEASE_ALL_LOCKS") => Traits::RELEASES_LOCKS,
-        // NEXT VALUE FOR; functions are found by their parenthesis.
-        (4, b'n') if word.is("NEXT") => Traits::ACTS,
-        (6, b'i') if word.is("INSERT") => Traits::WRITES,
-        (6, b'd') if word.is("DELETE") => Traits::WRITES,
-        (6, b'u') if word.is("UPDATE") => Traits::WRITES,
-        (7, b'r') if word.is("REPLACE") => Traits::WRITES,
-        (4, b'l') if word.is("LOCK") => Traits::LOCKS,
-        (6, b'e') if word.is("EXPORT") => Traits::LOCKS,
-        (19.., b's') if word.begins_with("SESSION_TRACK_") => Traits::TRACKING,
-        _ => Traits::default(),
-    }
 }
 
 /// A word, compared without regard to case.
@@ -355,7 +306,7 @@ impl Keyword<'_> {
         self.0.eq_ignore_ascii_case(keyword.as_bytes())
     }
 
-    fn begins_with(self, keyword: &str) -> bool {
+    pub(super) fn begins_with(self, keyword: &str) -> bool {
         self.0.get(..keyword.len()).is_some_and(|front| Keyword(front).is(keyword))
     }
 }

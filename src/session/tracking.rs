@@ -17,6 +17,7 @@
 use super::assignment;
 use super::backend::Backend;
 use super::login::Login;
+use super::reading::READ_ONLY;
 use super::relay::Relay;
 use super::restoring::literal;
 use super::statement::{Traits, Verb};
@@ -229,7 +230,8 @@ impl Login {
 
     /// Tandem's own settings, as a payload, for a session without a transaction.
     pub(super) fn track(&self) -> Vec<u8> {
-        self.query(&[TRACK, GTIDS].concat())
+        let read_only = if self.towards.read_only { READ_ONLY } else { b"" };
+        self.query(&[TRACK, GTIDS, read_only].concat())
     }
 }
 
@@ -274,7 +276,7 @@ impl Relay {
             backend.preamble.clear();
             backend.swallow = 0;
             backend.question = None;
-            return;
+            return self.set_read_only();
         }
         let mut own = self.tracking.as_ref().map_or_else(|| DEFAULTS.to_vec(), Tracking::to_sql);
         match &self.tracking {

@@ -35,7 +35,8 @@ impl Relay {
         {
             return self.drop_command(&error).await;
         }
-        if (self.backend.is_none() || self.unsettled || self.shared.generation() > self.generation)
+        let settled = self.backend.is_some() && !self.unsettled && !self.is_stale();
+        if (!settled || self.shared.generation() > self.generation)
             && let Err(error) = self.reach_active().await?
         {
             if self.current.command.is_silent() {

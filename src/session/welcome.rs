@@ -52,7 +52,9 @@ impl Relay {
             if let Credential::Password(password) = &login.credential {
                 self.shared.passwords().remember(&login.user, password);
             }
-            self.shared.standby().note(login);
+            if self.reader.is_none() {
+                self.shared.standby().note(login);
+            }
         }
         let mut packets = Vec::with_capacity(64);
         let mut seq = turn.seq;

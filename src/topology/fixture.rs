@@ -41,7 +41,7 @@ pub(crate) fn alive(server: ServerId, at: Instant) -> Observation {
             name: String::new(),
             source_host: "10.1.0.1".into(),
             source_port: 3306,
-            source_server_id: 3 - own_id,
+            source_server_id: if own_id == 1 { 2 } else { 1 },
             io: ThreadState::Yes,
             io_error: (0, String::new()),
             sql: ThreadState::Yes,

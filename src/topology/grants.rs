@@ -39,10 +39,26 @@ pub enum Privilege {
     ErrorLog,
     /// Reading the binary log of a master that returned, for what nobody else received.
     BinaryLog,
+    /// For the checks inside the proxy: being shown tables, their columns and keys, but no row.
+    CheckTables,
+    /// For the checks: reading who has which privileges in schemas.
+    CheckSchemaGrants,
+    /// For the checks: the same for tables.
+    CheckTableGrants,
+    /// For the checks: the same for routines.
+    CheckRoutineGrants,
+    /// For the checks: reading who has which roles.
+    CheckRoles,
+    /// For the checks: reading who has which of MySQL's dynamic privileges.
+    CheckDynamicGrants,
+    /// For the checks: reading MariaDB's events; MySQL shows them only to whoever may change them.
+    CheckEvents,
+    /// For the checks: reading what is left out of MariaDB's binary log.
+    CheckLogFilters,
 }
 
 impl Privilege {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 20] = [
         Self::ReplicationStatus,
         Self::ReadOnly,
         Self::ReplicationControl,
@@ -55,13 +71,26 @@ impl Privilege {
         Self::HeartbeatPeriod,
         Self::ErrorLog,
         Self::BinaryLog,
+        Self::CheckTables,
+        Self::CheckSchemaGrants,
+        Self::CheckTableGrants,
+        Self::CheckRoutineGrants,
+        Self::CheckRoles,
+        Self::CheckDynamicGrants,
+        Self::CheckEvents,
+        Self::CheckLogFilters,
     ];
 
     /// All that matter on a server of this dialect.
     pub fn all(dialect: Dialect) -> impl Iterator<Item = Self> {
         let matters = move |privilege: &Self| {
-            let mysqls = [Self::Heartbeats, Self::HeartbeatPeriod, Self::ErrorLog];
-            !mysqls.contains(privilege) || dialect.flavor == Flavor::MySql
+            let mysqls =
+                [Self::Heartbeats, Self::HeartbeatPeriod, Self::ErrorLog, Self::CheckDynamicGrants];
+            let mariadbs = [Self::CheckEvents, Self::CheckLogFilters];
+            match dialect.flavor {
+                Flavor::MySql => !mariadbs.contains(privilege),
+                Flavor::MariaDb => !mysqls.contains(privilege),
+            }
         };
         Self::ALL.into_iter().filter(matters)
     }
@@ -82,16 +111,38 @@ impl Privilege {
             Self::HeartbeatPeriod => "see how often heartbeats are sent",
             Self::ErrorLog => "see that a write waits for room on the disk",
             Self::BinaryLog => "read the binary log of a master that returned",
+            Self::CheckTables => "see tables",
+            Self::CheckSchemaGrants => "read the grants on schemas",
+            Self::CheckTableGrants => "read the grants on tables",
+            Self::CheckRoutineGrants => "read the grants on routines",
+            Self::CheckRoles => "read who has which roles",
+            Self::CheckDynamicGrants => "read the dynamic privileges",
+            Self::CheckEvents => "read the events",
+            Self::CheckLogFilters => "see what is left out of the binary log",
         }
+    }
+
+    /// Whether only the checks need it: the proxy works without, and sees less.
+    #[must_use]
+    pub fn is_optional(self) -> bool {
+        matches!(
+            self,
+            Self::CheckTables
+                | Self::CheckSchemaGrants
+                | Self::CheckTableGrants
+                | Self::CheckRoutineGrants
+                | Self::CheckRoles
+                | Self::CheckDynamicGrants
+                | Self::CheckEvents
+                | Self::CheckLogFilters
+        )
     }
 
     /// The statement that gives it to `account` (`user@host`, as `CURRENT_USER()` writes it).
     #[must_use]
     pub fn grant(self, dialect: Dialect, account: &str) -> String {
         let (privileges, object) = self.needs(dialect);
-        let (user, host) = account.rsplit_once('@').unwrap_or((account, "%"));
-        let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
-        format!("GRANT {privileges} ON {object} TO {}@{}", quote(user), quote(host))
+        grant(privileges, object, account)
     }
 
     /// The names that `GRANT` has for it, separated by `, `, and their object.
@@ -115,6 +166,17 @@ impl Privilege {
             }
             (Self::Accounts, _) => ("SELECT", "mysql.user"),
             (Self::BinaryLog, _) => ("REPLICATION SLAVE", "*.*"),
+            // The least of what shows a table with its columns: it lets nobody read a row.
+            (Self::CheckTables, _) => ("REFERENCES", "*.*"),
+            (Self::CheckSchemaGrants, _) => ("SELECT", "mysql.db"),
+            (Self::CheckTableGrants, _) => ("SELECT", "mysql.tables_priv"),
+            (Self::CheckRoutineGrants, _) => ("SELECT", "mysql.procs_priv"),
+            (Self::CheckRoles, Flavor::MariaDb) => ("SELECT", "mysql.roles_mapping"),
+            (Self::CheckRoles, Flavor::MySql) => ("SELECT", "mysql.role_edges"),
+            (Self::CheckDynamicGrants, _) => ("SELECT", "mysql.global_grants"),
+            (Self::CheckEvents, _) => ("SELECT", "mysql.event"),
+            (Self::CheckLogFilters, Flavor::MariaDb) if split => ("BINLOG MONITOR", "*.*"),
+            (Self::CheckLogFilters, _) => ("REPLICATION CLIENT", "*.*"),
             (Self::Heartbeats, _) => ("SELECT", "performance_schema.replication_connection_status"),
             (Self::HeartbeatPeriod, _) => {
                 ("SELECT", "performance_schema.replication_connection_configuration")
@@ -137,6 +199,22 @@ impl Privilege {
             (Self::SemiSync, Flavor::MySql) => ("SYSTEM_VARIABLES_ADMIN", "*.*"),
         }
     }
+}
+
+/// The statement that gives `privileges` on `object` to `account` (`user@host`, as `CURRENT_USER()`
+/// writes it).
+#[must_use]
+pub fn grant(privileges: &str, object: &str, account: &str) -> String {
+    format!("GRANT {privileges} ON {object} TO {}", quoted_account(account))
+}
+
+/// `account` (`user@host`, as `CURRENT_USER()` writes it) as statements name it. A role of MariaDB's has
+/// no host.
+#[must_use]
+pub fn quoted_account(account: &str) -> String {
+    let (user, host) = account.rsplit_once('@').unwrap_or((account, "%"));
+    let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
+    if host.is_empty() { quote(user) } else { format!("{}@{}", quote(user), quote(host)) }
 }
 
 /// The statements that make `user` a sufficient monitor's account; none of them is superfluous.

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod acknowledged;
+mod detour;
 mod dialect;
 mod discarded;
 #[cfg(test)]
@@ -16,17 +17,21 @@ pub(crate) mod fixture;
 pub mod grants;
 mod gtid;
 mod hearing;
+mod key_class;
 mod observation;
+pub mod schema;
 mod server;
 mod snapshot;
 mod stranded;
 
 pub use accounts::{Account, AccountPlugin, Accounts};
 pub use acknowledged::{AcknowledgedWrites, Bounds, Lacking, Told};
+pub use detour::{Detour, follow_instead};
 pub use dialect::Dialect;
 pub use discarded::Discarded;
 pub use gtid::{GtidError, GtidSet, Numbered, Origin, last_gtid, own_gtids};
 pub use hearing::Hearing;
+pub use key_class::KeyClass;
 pub use observation::{
     Beats, Channel, Facts, Flavor, Identity, Numbering, Observation, Outcome, SemiSync, Sending,
     Source, Term, TermStore, ThreadState, UnreachableKind,

@@ -150,6 +150,11 @@ impl Servers {
         self.0.iter().filter(|server| server.role == Role::Master)
     }
 
+    /// The replicas, in their order.
+    pub fn replicas(&self) -> impl Iterator<Item = &Server> {
+        self.0.iter().filter(|server| server.role == Role::Replica)
+    }
+
     /// How many servers there are.
     #[must_use]
     pub fn len(&self) -> usize {

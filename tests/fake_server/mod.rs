@@ -99,6 +99,7 @@ impl Stage {
             generation: 1,
             term: Term(1),
             writer: Writer::Active(ServerId(0)),
+            readers: Arc::default(),
             draining: None,
             next: None,
             pace: None,

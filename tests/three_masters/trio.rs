@@ -7,7 +7,7 @@ use mysql_async::OptsBuilder;
 use mysql_async::prelude::*;
 use tandem::pair::Shape;
 use tandem::sandbox::SandboxOptions;
-use tandem::topology::ServerId;
+use tandem::topology::{ServerId, ThreadState};
 
 use crate::ledger::{Client, Fate, tokens};
 use crate::patience::{eventually, within};
@@ -118,12 +118,37 @@ impl Trio {
     }
 
     /// Waits until something with these words is told that was not told before.
-    pub(crate) async fn told(&self, after: u64, words: &str) {
+    pub(crate) async fn told(&self, after: u64, words: &str) -> String {
         eventually(words, async || {
             let rows = self.stack.app.handles().journal.rows_after(after);
             let row = rows.into_iter().find(|row| row.transition.reason.contains(words))?;
             println!("{:?}: {}", self.began.elapsed(), row.transition.reason);
-            Some(())
+            Some(row.transition.reason)
+        })
+        .await
+    }
+
+    /// Carries out what stands in a message, in one text, as an administrator.
+    pub(crate) async fn run_on(&self, server: ServerId, statements: &str) {
+        let server = self.stack.sandbox.server(server.index());
+        println!("{:?}: on {}: {statements}", self.began.elapsed(), server.name());
+        let mut root = server.root_connection().await.expect("root's login");
+        root.query_drop(statements).await.expect(statements);
+    }
+
+    /// The same, until the server receives.
+    pub(crate) async fn receives_after(&self, server: ServerId, statements: &str) {
+        let server_of = self.stack.sandbox.server(server.index());
+        eventually("it receives", async || {
+            self.run_on(server, statements).await;
+            let mut last = None;
+            eventually("its receiver has been let in or refused", async || {
+                let channels = self.stack.sandbox.replication(server_of).await.ok()?;
+                last = channels.first().map(|channel| channel.io);
+                last.filter(|io| *io != ThreadState::Connecting)
+            })
+            .await;
+            (last == Some(ThreadState::Yes)).then_some(())
         })
         .await;
     }

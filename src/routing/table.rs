@@ -1,10 +1,4 @@
-//! The routing table: who takes writes, or why nobody does.
-//!
-//! The coordinator publishes a table whole, with a generation that only grows; sessions compare the
-//! generation with the one they last acted on and otherwise read nothing. A session that missed
-//! three tables acts on the fourth and is right: a table is the present, not a change.
-
-#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+//! The routing table: who takes statements, or why nobody does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,12 +30,16 @@ pub struct RoutingTable {
     pub term: Term,
     /// Who takes writes.
     pub writer: Writer,
+    /// In a table of the reads listener, where nobody takes writes: who serves reads, each as well as
+    /// any other. While there is nobody, the writer says why. Empty in a table of the main port.
+    pub readers: Arc<[ServerId]>,
     /// The master on which sessions may still finish what they have open there, while nobody takes
     /// anything new: a switchover is about to leave it. Whoever has nothing open waits.
     pub draining: Option<ServerId>,
     /// Who is to be active next. Sessions whose statements wait because nobody is may log in there
     /// already and restore themselves, so that the wait ends with the statement; and while a master
-    /// is active, sessions that are busy may log in there beside that.
+    /// is active, sessions that are busy may log in there beside that. In a table of the reads listener:
+    /// the active master, if sessions may go there that no reader suffices.
     pub next: Option<ServerId>,
     /// How long every write outside of a transaction, and every transaction's first statement, waits
     /// before it is sent, so that the standby gets close. `None`: not at all.
@@ -102,6 +100,7 @@ impl RoutingTable {
             generation: 0,
             term: Term::default(),
             writer: Writer::Held { since: now, reason: "Tandem has just started".into() },
+            readers: Arc::default(),
             draining: None,
             next: None,
             pace: None,
@@ -119,9 +118,15 @@ impl RoutingTable {
         }
     }
 
-    /// Whether `server` is the active master, or is to be the next one.
+    /// Whether statements go to `server`: it is the active master, or one of those that serve reads.
+    #[must_use]
+    pub fn serves(&self, server: ServerId) -> bool {
+        self.active() == Some(server) || self.readers.contains(&server)
+    }
+
+    /// Whether statements go to `server`, or will next.
     #[must_use]
     pub fn leads_to(&self, server: ServerId) -> bool {
-        self.active() == Some(server) || self.next == Some(server)
+        self.serves(server) || self.next == Some(server)
     }
 }
