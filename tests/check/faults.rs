@@ -242,6 +242,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         ..MYSQL
     },
     Fault {
+        check: "writes-past-read-only",
+        make: &[(0, "CREATE USER boss@'%'; GRANT ALL ON *.* TO boss@'%' WITH GRANT OPTION")],
+        says: "'boss'@'%' may write past read_only on m1 and m2, as administrators do",
+        stays: true,
+        undo: &[(0, "DROP USER boss@'%'")],
+        ..NONE
+    },
+    Fault {
         check: "events-twice",
         make: &[
             (0, "SET GLOBAL event_scheduler = ON"),

@@ -60,6 +60,7 @@ const SPOILT: &[(&str, Flavor, Spoil, &str)] = &[
     ("nobody-writable", MariaDb, |f, _| f[0].set("read_only", "ON"), "m1 and m2 are all read_only"),
     ("read-only-at-start", MariaDb, |f, _| { f[0].set("read_only", "OFF"); f[0].came_from("read_only", Origin::Default); }, "m1 takes writes as soon as it is started"),
     ("writes-past-read-only", MariaDb, |f, _| f[0].accounts.as_mut().unwrap()[0].past_read_only = Some("SUPER"), "'app'@'%' may write past read_only on m1"),
+    ("writes-past-read-only", MySql, |f, _| { let app = &mut f[1].accounts.as_mut().unwrap()[0]; app.past_read_only = Some("SUPER"); app.administers = true; }, "on m2, as administrators do"),
     ("events-twice", MySql, |f, _| f[1].events.as_mut().unwrap()[0].enabled = true, "app.e is enabled on m1 and m2"),
     ("stranded-transactions", MariaDb, |f, _| cut(f), "m1 does not have, and does not receive, 3 transactions that m2 committed: 2-2-18..20"),
     ("stranded-transactions", MySql, |f, _| purged(f), "no longer has in its log"),

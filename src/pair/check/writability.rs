@@ -27,7 +27,8 @@ pub(super) const CHECKS: &[Check] = &[
     Check::new(
         "writes-past-read-only",
         Severity::Warning,
-        "an account that writes while `read_only` keeps the others from it",
+        "an account that writes while `read_only` keeps the others from it; a notice where it \
+         administers (`CREATE USER`)",
         past_read_only,
     )
     .needs(&[Part::Accounts, Part::Grants]),
@@ -127,6 +128,17 @@ fn is_expected(account: &str, pair: Pair<'_>, facts: &Facts) -> bool {
     of_server || admin && local || user == pair.expected.monitor || account == facts.account
 }
 
+/// An account that writes past `read_only`.
+#[derive(Debug)]
+struct Exempt<'a> {
+    account: &'a str,
+    administers: bool,
+    privilege: &'static str,
+    /// Itself, or the role that has the privilege.
+    by: String,
+    servers: Vec<&'a str>,
+}
+
 /// The privilege with which an account writes past `read_only`, by itself or through a role of its.
 fn privilege(
     account: &AccountFacts,
@@ -148,48 +160,83 @@ fn privilege(
     None
 }
 
-fn past_read_only(pair: Pair<'_>) -> Vec<Finding> {
-    let mut found: Vec<(String, &'static str, String, Vec<String>)> = Vec::new();
+fn exempt(pair: Pair<'_>) -> Vec<Exempt<'_>> {
+    let mut found: Vec<Exempt<'_>> = Vec::new();
     for facts in pair.masters() {
         let (Ok(accounts), Ok(grants)) = (&facts.accounts, &facts.grants) else { continue };
         let used =
             accounts.iter().filter(|one| !one.unused && !is_expected(&one.name, pair, facts));
         for account in used {
             let Some((privilege, by)) = privilege(account, accounts, grants) else { continue };
-            match found.iter_mut().find(|(name, ..)| *name == account.name) {
-                Some((.., servers)) => servers.push(facts.name.clone()),
-                None => {
-                    found.push((account.name.clone(), privilege, by, vec![facts.name.clone()]));
+            match found.iter_mut().find(|known| known.account == account.name) {
+                Some(known) => {
+                    known.servers.push(&facts.name);
+                    known.administers &= account.administers;
                 }
+                None => found.push(Exempt {
+                    account: &account.name,
+                    administers: account.administers,
+                    privilege,
+                    by,
+                    servers: vec![&facts.name],
+                }),
             }
         }
     }
-    let finding = |(account, privilege, by, servers): (
-        String,
-        &'static str,
-        String,
-        Vec<String>,
-    )| {
-        let through = if by == account {
-            String::new()
-        } else {
-            format!(", through the role {}", quoted_account(&by))
-        };
-        let what = format!(
-            "{} may write past read_only on {} (it has {privilege}{through})",
-            quoted_account(&account),
-            listed(&servers)
-        );
-        let why = "read_only is what keeps a pair from having two writers, and it does not stop this one.";
-        let revoke = format!("REVOKE {privilege} ON *.* FROM {}", quoted_account(&by));
-        let mend: Vec<Mend> = servers
-            .iter()
-            // On each by itself: one that is behind, or has the account from elsewhere, is reached too.
-            .flat_map(|server| Mend::unlogged(server, [revoke.clone()]))
-            .collect();
-        Finding::new(Severity::Warning, servers, what, why).mended_by(mend)
+    found
+}
+
+fn past_read_only(pair: Pair<'_>) -> Vec<Finding> {
+    let (administrators, others): (Vec<_>, Vec<_>) =
+        exempt(pair).into_iter().partition(|exempt| exempt.administers);
+    let mut findings: Vec<Finding> = others.into_iter().map(unfenced).collect();
+    // Those of the same servers are told together.
+    let mut groups: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
+    for one in administrators {
+        let account = quoted_account(one.account);
+        match groups.iter_mut().find(|(servers, _)| *servers == one.servers) {
+            Some((_, accounts)) => accounts.push(account),
+            None => groups.push((one.servers, vec![account])),
+        }
+    }
+    findings.extend(
+        groups.into_iter().map(|(servers, accounts)| administrators_of(servers, &accounts)),
+    );
+    findings
+}
+
+fn unfenced(one: Exempt<'_>) -> Finding {
+    let Exempt { account, privilege, by, servers, .. } = one;
+    let through = if by == account {
+        String::new()
+    } else {
+        format!(", through the role {}", quoted_account(&by))
     };
-    found.into_iter().map(finding).collect()
+    let what = format!(
+        "{} may write past read_only on {} (it has {privilege}{through})",
+        quoted_account(account),
+        listed(&servers)
+    );
+    let why =
+        "read_only is what keeps a pair from having two writers, and it does not stop this one.";
+    let revoke = format!("REVOKE {privilege} ON *.* FROM {}", quoted_account(&by));
+    // On each by itself: one that is behind, or has the account from elsewhere, is reached too.
+    let mend: Vec<Mend> =
+        servers.iter().flat_map(|server| Mend::unlogged(server, [revoke.clone()])).collect();
+    Finding::new(Severity::Warning, servers, what, why).mended_by(mend)
+}
+
+/// Nothing is to be revoked: whoever makes accounts would give it back to himself.
+fn administrators_of(servers: Vec<&str>, accounts: &[String]) -> Finding {
+    let names: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let what = format!(
+        "{} may write past read_only on {}, as administrators do",
+        listed(&names),
+        listed(&servers)
+    );
+    let why = "read_only does not stop an application that logs in as an administrator.";
+    Finding::new(Severity::Notice, servers, what, why)
+        .mended_by([Mend::advice("give each application an account without CREATE USER and SUPER")])
 }
 
 fn events(pair: Pair<'_>) -> Vec<Finding> {

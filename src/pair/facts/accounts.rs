@@ -22,6 +22,8 @@ pub struct AccountFacts {
     pub name: String,
     /// Whether nobody logs in as it: a role, or locked.
     pub unused: bool,
+    /// Whether it may make accounts, and so give itself whatever it lacks.
+    pub administers: bool,
     /// Whether it writes past `read_only` by itself, with the privilege's name.
     pub past_read_only: Option<&'static str>,
     /// Everything of its row that can be compared: name and value.
@@ -54,6 +56,7 @@ const UNSALTED: [&str; 3] = ["mysql_native_password", "mysql_old_password", "ed2
 
 /// Bits of `mysql.global_priv`, `$.access` (MariaDB, `sql/privilege.h`).
 const SUPER_BIT: u64 = 1 << 15;
+const CREATE_USER_BIT: u64 = 1 << 25;
 const READ_ONLY_ADMIN_BIT: u64 = 1 << 33;
 
 /// Reads the accounts' own rows.
@@ -160,6 +163,7 @@ fn account(dialect: Dialect, row: &Row) -> AccountFacts {
     let is = |column: &str| columns.text_or_empty(&[column]) == "Y";
     AccountFacts {
         unused: is("account_locked"),
+        administers: is("create_user_priv"),
         past_read_only: is("super_priv").then_some("SUPER"),
         name,
         attributes,
@@ -188,7 +192,8 @@ fn of_json(dialect: Dialect, name: String, json: &str) -> AccountFacts {
     }
     attributes.extend(password(text("plugin"), text("authentication_string")));
     let unused = is("account_locked") || is("is_role");
-    AccountFacts { name, unused, past_read_only, attributes }
+    let administers = access & CREATE_USER_BIT != 0;
+    AccountFacts { name, unused, administers, past_read_only, attributes }
 }
 
 /// A digest of what is stored, where that is the same for the same password.
@@ -245,5 +250,13 @@ mod tests {
             Some("SUPER")
         );
         assert!(facts(r#"{"access":0,"is_role":true}"#).unused);
+    }
+
+    #[test]
+    fn who_may_make_accounts_is_an_administrator() {
+        // As the server stores GRANT CREATE USER; and GRANT ALL.
+        assert!(facts(r#"{"access":33554432}"#).administers);
+        assert!(facts(r#"{"access":18446744073709551615}"#).administers);
+        assert!(!facts(r#"{"access":12884901888}"#).administers);
     }
 }
