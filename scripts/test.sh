@@ -124,7 +124,7 @@ compose() {
 # servers ends), for partitions (the network's business, not the server's), and for tls and hops, which are
 # written for MariaDB and have their own cases for MySQL 9.
 with_servers=(sandbox setup control sessions failover three_masters operating protocol replication_status wire as_the_server
-  clients logins stranded check)
+  clients logins stranded check reads)
 
 # Before anything is run: the clients use a server that is there. Leaves a reason where there is none.
 fetch() { # NAME

@@ -487,5 +487,5 @@ fn is_retried(code: u16) -> bool {
 fn lead(cx: &Context, past: ServerId, detour: &Detour) -> String {
     let Detour { on, around, back } = detour;
     let (on, past) = (cx.name(*on), cx.name(past));
-    format!("; until {past} is back, on {on}: {around}; when it is back, on {on}: {back};")
+    format!("; until {past} is back, on {on}: {around}; when it has caught up, on {on}: {back};")
 }

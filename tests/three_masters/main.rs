@@ -148,7 +148,8 @@ async fn a_ring_is_closed_around_one_that_is_down(trio: &mut Trio) {
     trio.kill(M2).await;
     let reason = trio.told(told, "m3 does not get what m1 writes: it comes by way of m2").await;
     let (_, rest) = reason.split_once("until m2 is back, on m3: ").expect("what closes it");
-    let (around, back) = rest.split_once("; when it is back, on m3: ").expect("what opens it");
+    let (around, back) =
+        rest.split_once("; when it has caught up, on m3: ").expect("what opens it");
     trio.run_on(M3, around).await;
     trio.told(told, "get each other's writes again").await;
     trio.clients_go_on().await;
