@@ -65,7 +65,7 @@ fn off(pair: Pair<'_>) -> Vec<Finding> {
     let what = format!("{} replicate asynchronously", listed(&masters));
     let why = "It is faster, and a crash may lose writes that clients were told of: those that the standby \
                had not received. Tandem lists them.";
-    let mend = Mend::advice("if that must not be: semi-synchronous replication, docs/pair.md");
+    let mend = Mend::advice("if that must not be: tandem setup --semi-sync --apply (docs/pair.md)");
     vec![Finding::new(Severity::Notice, masters, what, why).mended_by([mend])]
 }
 
