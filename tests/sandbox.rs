@@ -15,9 +15,10 @@ use mysql_async::{BinlogStreamRequest, Conn, Row};
 use support::eventually;
 use tandem::config;
 use tandem::monitor::{Connection, Dialer, missing_privileges};
+use tandem::pair::facts::{Facts, Part, Wanted};
 use tandem::pair::{Replication, Shape};
 use tandem::sandbox::{Sandbox, SandboxOptions, SandboxServer};
-use tandem::topology::{Flavor, ThreadState, grants};
+use tandem::topology::{Flavor, Server, ThreadState, grants};
 
 /// For what must happen; it bounds a failing test and nothing else.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -323,6 +324,9 @@ async fn the_monitor_may_do_what_tandem_does_and_no_grant_is_idle() {
         assert_eq!(answers.error, None, "{statement}");
     }
     assert_eq!(missing_privileges(&mut monitor).await.unwrap(), []);
+    let config = sandbox.proxy_config();
+    let asked = config.servers.masters().next().expect("a master");
+    assert_eq!(denied(&mut monitor, asked).await, [] as [Part; 0]);
     // Taken away one by one, each is missed, by whoever looks and by whoever works; and what is said
     // to be missing is what mends it.
     for grant in grants::monitor_grants(dialect, user) {
@@ -337,12 +341,32 @@ async fn the_monitor_may_do_what_tandem_does_and_no_grant_is_idle() {
             let answers = monitor.ask(statement).await.unwrap();
             refused += usize::from(answers.error.is_some());
         }
+        refused += denied(&mut monitor, asked).await.len();
         refused += usize::from(!may_read_the_log(monitor).await);
         assert!(refused > 0, "nothing needs {grant}");
         server.execute(&["SET SESSION sql_log_bin = 0", &grant]).await.unwrap();
         let mut mended = log_in().await;
         assert_eq!(missing_privileges(&mut mended).await.unwrap(), [], "after {grant}");
     }
+}
+
+/// What the checks are not told for want of a privilege.
+async fn denied(connection: &mut Connection, server: &Server) -> Vec<Part> {
+    let facts = Facts::read(connection, server, Wanted::ALL).await.expect("answers");
+    let parts = [
+        Part::Channels,
+        Part::Term,
+        Part::Beats,
+        Part::Tables,
+        Part::Accounts,
+        Part::Grants,
+        Part::Events,
+        Part::LogFilters,
+    ];
+    parts
+        .into_iter()
+        .filter(|part| facts.unseen(*part).is_some_and(|it| it.grant().is_some()))
+        .collect()
 }
 
 /// Asks for the binary log as a replica would. No statement needs what that needs.
