@@ -12,7 +12,7 @@ use tracing::info;
 use super::checks::Checks;
 use super::console_door::ConsoleDoor;
 use super::file_limit;
-use super::reads;
+use super::reads::Readers;
 use super::{Handles, Security, Sockets};
 use crate::config::{self, Administrators, Config};
 use crate::console;
@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::monitor::{AccountReader, Dialer, HeartbeatWriter, Monitor};
 use crate::pair::check::{Checked, Looker};
 use crate::pair::facts::Wanted;
-use crate::routing::{Pace, Positions, RoutingTable};
+use crate::routing::{Pace, RoutingTable};
 use crate::session::{Channels, Shared};
 use crate::tls::Offer;
 use crate::topology::Topology;
@@ -176,13 +176,20 @@ impl Plane {
         shared.proxy_protocol = config.proxy_protocol.clone();
         shared.compression = config.compression;
         shared.pace = pace;
-        shared.positions = config.reads.causal.then(|| Positions::new(config.servers.len()));
+        let listens = !config.reads.listen.is_empty();
+        let readers = (listens || config.reads.split).then(|| {
+            let (routes, probes) = (routes.clone(), monitor.requests());
+            Readers::start(config, routes, &topology, probes, &metrics, &mut tasks)
+        });
+        shared.positions = readers.as_ref().and_then(Readers::positions);
+        if config.reads.split {
+            shared.splitting = readers.as_ref().map(|readers| Arc::new(readers.splitting()));
+        }
         let shared = Arc::new(shared);
         tasks.spawn(Arc::clone(&shared).follow_routes());
         tasks.spawn(Arc::clone(&shared).look_after_standbys());
-        let reads = (!config.reads.listen.is_empty()).then(|| {
-            let probes = monitor.requests();
-            reads::start(config, channels, &shared, &topology, probes, &metrics, &mut tasks)
+        let reads = readers.map(|readers| {
+            readers.serve(config.reads.causal, channels, &shared, &metrics, &mut tasks)
         });
         let (accounts_out, losses) = watch::channel(Arc::default());
         let accountant = Accountant::new(Ledgers {

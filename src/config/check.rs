@@ -129,6 +129,8 @@ fn check_reads(config: &Config) -> Option<ConfigError> {
     let reads = &config.reads;
     let replicas = config.servers.replicas().next().is_some();
     let (key, needs) = match reads.listen.is_empty() {
+        // The active master would read from itself.
+        _ if reads.split && !(replicas || reads.standbys) => ("reads.split", "[[replicas]]"),
         true if reads.causal => ("reads.causal", "reads.listen"),
         false if !(replicas || reads.standbys || reads.active) => ("reads.listen", "[[replicas]]"),
         _ => return None,

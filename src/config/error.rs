@@ -36,14 +36,6 @@ pub enum ConfigError {
         /// The known key that is most like it.
         nearest: Option<String>,
     },
-    /// A key of the design that this version does not act on yet.
-    #[error("{place}: {key} is not built yet in this version")]
-    NotBuilt {
-        /// Where.
-        place: Place,
-        /// The key or section, in the words of the file: `[tls]`, `failover.pace = "500ms"`.
-        key: String,
-    },
     /// A value of the wrong type, or one that makes no sense.
     #[error("{place}: `{key}` must be {expected}, not {found}")]
     BadValue {
@@ -198,7 +190,6 @@ impl ConfigError {
             Self::Unreadable { .. } | Self::NoMasters { .. } => Place::Default,
             Self::Syntax { place, .. }
             | Self::UnknownKey { place, .. }
-            | Self::NotBuilt { place, .. }
             | Self::BadValue { place, .. }
             | Self::Missing { place, .. }
             | Self::SecretUnreadable { place, .. }

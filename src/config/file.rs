@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-use super::keys::{self, Stage};
+use super::keys;
 use super::{ConfigError, Place};
 
 /// A file that is TOML.
@@ -71,7 +71,7 @@ impl File {
     /// One entry at the top of the file: a key, or a whole section.
     fn check_entry(&self, name: &str, item: &Item, problems: &mut Vec<ConfigError>) {
         if keys::of_section(name).next().is_none() {
-            problems.extend(check_key(self.place(name), name, &written(item)));
+            problems.extend(check_key(self.place(name), name));
             return;
         }
         let Some(table) = item.as_table_like() else {
@@ -83,27 +83,20 @@ impl File {
             });
             return;
         };
-        for (key, item) in table.iter() {
+        for (key, _) in table.iter() {
             let path = format!("{name}.{key}");
-            problems.extend(check_key(self.place(&path), &path, &written(item)));
+            problems.extend(check_key(self.place(&path), &path));
         }
     }
 }
 
-/// Whether this version knows the key and acts on it; `value` is TOML.
-pub(super) fn check_key(place: Place, path: &str, value: &str) -> Option<ConfigError> {
-    match keys::find(path).map(|key| key.stage) {
-        Some(Stage::Built) => None,
-        Some(Stage::Later { same }) if same == value => None,
-        Some(Stage::Later { same }) => Some(ConfigError::NotBuilt {
-            place,
-            key: format!("`{path} = {value}` (anything but {same})"),
-        }),
-        None => {
-            let nearest = keys::nearest(path);
-            Some(ConfigError::UnknownKey { place, key: path.to_owned(), nearest })
-        }
-    }
+/// What is wrong where a key is not known.
+fn check_key(place: Place, path: &str) -> Option<ConfigError> {
+    keys::find(path).is_none().then(|| ConfigError::UnknownKey {
+        place,
+        key: path.to_owned(),
+        nearest: keys::nearest(path),
+    })
 }
 
 /// The value in one line of TOML, without its comments.

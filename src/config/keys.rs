@@ -1,8 +1,5 @@
-//! All keys of `proxy.toml`: those that this version acts on, and those that it only knows by name.
-//!
-//! A key that a later version will act on is refused by name, for a proxy that silently ignored
-//! `reads.split` would be worse than one that does not start. It is taken where the value says exactly
-//! what this version does anyway, so that one file can serve both.
+//! All keys of `proxy.toml`. Another one is refused: a proxy that silently ignored a misspelt `max_lag`
+//! would be worse than one that does not start.
 
 /// One key.
 #[derive(Debug)]
@@ -11,8 +8,6 @@ pub(super) struct Key {
     pub(super) path: &'static str,
     /// How the text of an environment variable is read.
     pub(super) form: Form,
-    /// Whether this version acts on it.
-    pub(super) stage: Stage,
 }
 
 /// How the text of an environment variable is read.
@@ -24,28 +19,12 @@ pub(super) enum Form {
     Toml,
 }
 
-/// Whether this version acts on a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// It does.
-    Built,
-    /// It does not; `same` is the value that means what this version does.
-    Later {
-        /// The value, as TOML.
-        same: &'static str,
-    },
-}
-
 const fn text(path: &'static str) -> Key {
-    Key { path, form: Form::Text, stage: Stage::Built }
+    Key { path, form: Form::Text }
 }
 
 const fn toml(path: &'static str) -> Key {
-    Key { path, form: Form::Toml, stage: Stage::Built }
-}
-
-const fn later_unless(path: &'static str, same: &'static str) -> Key {
-    Key { path, form: Form::Toml, stage: Stage::Later { same } }
+    Key { path, form: Form::Toml }
 }
 
 /// Every key, in the order of the file.
@@ -77,7 +56,7 @@ pub(super) const KEYS: &[Key] = &[
     toml("reads.standbys"),
     toml("reads.active"),
     toml("reads.causal"),
-    later_unless("reads.split", "false"),
+    toml("reads.split"),
     text("check.interval"),
     text("tls.mode"),
     text("tls.cert"),

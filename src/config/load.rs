@@ -172,14 +172,11 @@ fn variable(name: &str, text: OsString) -> Result<Option<Variable>, ConfigError>
         });
     };
     let value = variable_value(key, &text).map_err(|reason| ConfigError::BadValue {
-        place: place.clone(),
+        place,
         key: key.path.to_owned(),
         expected: "a TOML value".to_owned(),
         found: format!("`{text}` ({reason})"),
     })?;
-    if let Some(error) = file::check_key(place, key.path, &value) {
-        return Err(error);
-    }
     let toml = format!("{} = {value}", key.path);
     Ok(Some(Variable { name: name.to_owned(), toml }))
 }

@@ -128,6 +128,7 @@ impl<'a> Reader<'a> {
             standbys: self.read("reads.standbys", default.standbys, switch),
             active: self.read("reads.active", default.active, switch),
             causal: self.read("reads.causal", default.causal, switch),
+            split: self.read("reads.split", default.split, switch),
         }
     }
 

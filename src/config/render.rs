@@ -75,6 +75,7 @@ pub fn settings(config: &Config) -> Vec<Setting> {
         ("reads.standbys", reads.standbys.into()),
         ("reads.active", reads.active.into()),
         ("reads.causal", reads.causal.into()),
+        ("reads.split", reads.split.into()),
         ("check.interval", check.interval.map_or_else(|| "off".into(), duration)),
         ("tls.mode", name_of(tls.mode, TlsMode::NAMES)),
         ("tls.cert", path(tls.cert.as_deref())),

@@ -233,6 +233,8 @@ pub struct Reads {
     pub active: bool,
     /// Whether a read finds what this proxy told clients before that it is committed.
     pub causal: bool,
+    /// Whether reads of the main port go where the reads listener's go.
+    pub split: bool,
 }
 
 impl Default for Reads {
@@ -243,6 +245,7 @@ impl Default for Reads {
             standbys: true,
             active: true,
             causal: false,
+            split: false,
         }
     }
 }

@@ -78,7 +78,7 @@ fn every_key_that_is_acted_on_is_rendered() {
     let replica = [("TANDEM_REPLICAS", "[{name='r1', address='10.0.0.13:3306'}]")];
     let config = load_text(PAIR, &replica).unwrap();
     let shown: Vec<String> = settings(&config).into_iter().map(|setting| setting.key).collect();
-    for key in keys::KEYS.iter().filter(|key| key.stage == keys::Stage::Built) {
+    for key in keys::KEYS {
         let name = key.path.trim_end_matches("_file");
         let found =
             shown.iter().any(|shown| shown == name || shown.starts_with(&format!("{name}[")));
@@ -327,14 +327,16 @@ fn slaves_that_serve_reads_are_servers_like_the_others() {
     proxy.toml:9: the name `M1` is taken already (proxy.toml:3)
     proxy.toml:10: `M1` has the address 10.0.0.12:3306 of `m2` (proxy.toml:7)
     ");
-    let short = "[reads]\nlisten = \"10.0.0.12:3306\"\nmax_lag = \"99ms\"\nsplit = true\n";
+    let short = "[reads]\nlisten = \"10.0.0.12:3306\"\nmax_lag = \"99ms\"\nsplit = 1\n";
     insta::assert_snapshot!(of(short), @r#"
     proxy.toml:9: `reads.listen` has the address 10.0.0.12:3306 of `m2` (proxy.toml:7)
     proxy.toml:10: `reads.max_lag` must be a duration of at least 100ms, not "99ms"
-    proxy.toml:11: `reads.split = true` (anything but false) is not built yet in this version
+    proxy.toml:11: `reads.split` must be true or false, not 1
     "#);
     let nobody = "[reads]\nlisten = \"127.0.0.1:3307\"\nstandbys = false\nactive = false\n";
     insta::assert_snapshot!(of(nobody), @"proxy.toml:9: `reads.listen` needs `[[replicas]]` as well");
+    let split = "[reads]\nsplit = true\nstandbys = false\n";
+    insta::assert_snapshot!(of(split), @"proxy.toml:9: `reads.split` needs `[[replicas]]` as well");
     let causal = "[reads]\ncausal = true\n";
     insta::assert_snapshot!(of(causal), @"proxy.toml:9: `reads.causal` needs `reads.listen` as well");
 }
@@ -413,6 +415,7 @@ fn the_effective_configuration_masks_secrets_and_names_origins() {
     standbys = true                       # default
     active = true                         # default
     causal = false                        # default
+    split = false                         # default
 
     [check]
     interval = "5m"                       # default

@@ -145,6 +145,8 @@ mod tests {
         tandem_reads_causal_waits_total 0
         tandem_reads_serving{server="r1"} 1
         tandem_reads_sessions{server="r1"} 3
+        tandem_reads_split_back_total 0
+        tandem_reads_split_total 0
         tandem_replication_lag_seconds{server="m2"} 0.25
         tandem_replication_semi_sync{server="m1"} 0
         tandem_session_commands_total 3

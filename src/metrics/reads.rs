@@ -16,6 +16,10 @@ pub struct ReadsMetrics {
     pub causal_waits: Counter,
     /// Of those, how many waited in vain and went to the active master.
     pub causal_timeouts: Counter,
+    /// Reads of the main port that a reader answered.
+    pub split: Counter,
+    /// Reads of the main port that a reader was asked for, and the active master answered.
+    pub split_back: Counter,
     serving: Family<Server, Gauge>,
     sessions: Family<Server, Gauge>,
     age: Family<Server, Gauge<f64, AtomicU64>>,
@@ -56,6 +60,12 @@ impl ReadsMetrics {
             "causal_timeouts",
             "Reads that waited for such a write in vain and went to the active master",
             this.causal_timeouts,
+        );
+        registry.register("split", "Reads of the main port that a reader answered", this.split);
+        registry.register(
+            "split_back",
+            "Reads of the main port that a reader did not answer and the active master did",
+            this.split_back,
         );
         metrics
     }

@@ -199,7 +199,11 @@ impl Positions {
                 None => {}
             }
         }
-        let seconds = timeout.as_secs_f64().ceil().max(1.0);
+        // Parts of a second are understood by MariaDB and by MySQL from 8.0 on.
+        let seconds = match timeout.as_secs_f64() {
+            part if part > 0.0 && part < 1.0 => part,
+            seconds => seconds.ceil().max(1.0),
+        };
         if sources.is_empty() {
             let positions = domains
                 .iter()

@@ -79,7 +79,7 @@ impl Relay {
     /// Notes what an OK says of writes.
     #[inline]
     pub(super) fn note_write(&mut self, ok: &OkPacket<'_>) {
-        if self.reader.is_some() {
+        if self.reader.is_some() || self.current.split {
             return;
         }
         for change in ok.session_changes() {
@@ -122,9 +122,10 @@ impl Relay {
     }
 
     /// The server does not say which transactions there may be.
-    pub(super) fn write_untold(&self) {
+    pub(super) fn write_untold(&mut self) {
         if let (Some(backend), None) = (&self.backend, &self.reader) {
             self.acknowledging.book.untold(backend.server);
+            self.read_at_home();
         }
     }
 

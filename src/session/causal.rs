@@ -27,13 +27,23 @@ pub struct Causal {
 }
 
 /// How waiting on a server ended.
-enum Waited {
+pub(super) enum Waited {
     /// It has everything.
     There,
     /// It did not get there in time.
     Late,
     /// It did not answer, or the connection broke.
     Broken(String),
+}
+
+impl Waited {
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self, Self::There)
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self, Self::Broken(_))
+    }
 }
 
 impl Relay {
@@ -117,7 +127,8 @@ impl Relay {
             && !statement.traits.has(Traits::DIAGNOSES)
     }
 
-    async fn wait_on_server(
+    /// Has the server of the backend wait until it has all of `needed`.
+    pub(super) async fn wait_on_server(
         &mut self,
         positions: &Positions,
         needed: &Needed,

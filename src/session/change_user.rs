@@ -52,6 +52,7 @@ impl Relay {
         self.lost_transaction = None;
         self.pipelined_was_lost = false;
         self.decline_invitation();
+        self.leave_reader().await;
         match self.become_user().await {
             Err(Refusal::Server(packet)) if flavor == Flavor::MariaDb => {
                 self.note_refusal(&packet);

@@ -43,6 +43,8 @@ pub(super) struct Current {
     pub(super) withheld: Vec<u8>,
     /// Since when it waits for an active master.
     pub(super) held: Option<Held>,
+    /// A reader has it, in the place of the active master.
+    pub(super) split: bool,
     /// It was sent once and got no answer, though it may be run again.
     pub(super) unanswered: bool,
     /// The master was to be left while it had this: it is well, and will answer.
@@ -70,6 +72,7 @@ impl Current {
             need: 0,
             withheld: Vec::new(),
             held: None,
+            split: false,
             unanswered: false,
             drained: false,
             paced: false,
@@ -129,6 +132,7 @@ impl Relay {
         current.failed = false;
         current.need = 0;
         current.held = None;
+        current.split = false;
         current.unanswered = false;
         current.drained = false;
         current.paced = false;

@@ -24,7 +24,7 @@ use crate::wire::{
 pub(super) enum Pumped {
     /// To its end.
     Answered,
-    /// A fenced master refused the statement; the client has not been told.
+    /// A fenced master refused the statement, or a reader did; the client has not been told.
     Fenced,
     /// The server waits for a file of the client's.
     WantsFile,
@@ -300,8 +300,9 @@ impl Relay {
             }
             Told::Error(code) => {
                 self.current.failed = true;
-                let in_fence = self.is_fenced(code, &packet[Header::LEN..]);
-                if in_fence && !self.current.forwarded {
+                let kept =
+                    self.is_fenced(code, &packet[Header::LEN..]) || self.is_readers_own(code);
+                if kept && !self.current.forwarded {
                     self.current.withheld = packet.to_vec();
                     *stop = Some(Pumped::Fenced);
                     keep = 0;
@@ -348,6 +349,12 @@ impl Relay {
             }
             _ => false,
         }
+    }
+
+    /// Whether an error is of a reader that has a read of the main port: the active master is asked then.
+    /// Not so where somebody ended the statement (1317).
+    fn is_readers_own(&self, code: u16) -> bool {
+        self.current.split && code != 1317
     }
 
     /// Remembers a statement that was prepared and, if need be, puts the client's id in place of

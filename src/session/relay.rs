@@ -29,6 +29,7 @@ use super::reading::Reader;
 use super::registry::{Activity, Entry};
 use super::request::{Front, Request};
 use super::shared::Shared;
+use super::splitting::Splits;
 use super::state::SessionState;
 use super::tracking::Tracking;
 use crate::topology::ServerId;
@@ -79,6 +80,8 @@ pub(super) struct Relay {
     pub(super) foreign_key_at: Option<u32>,
     /// It came by the reads listener.
     pub(super) reader: Option<Box<Reader>>,
+    /// Some of its reads go elsewhere.
+    pub(super) splits: Option<Box<Splits>>,
     pub(super) current: Current,
 }
 
@@ -152,6 +155,7 @@ impl Relay {
             }
             (command, _) => {
                 self.begin(command, end, false);
+                self.doubt_reader();
                 if let Some(error) = ClientError::refusing(command) {
                     return self.drop_command(&error).await;
                 }
@@ -170,6 +174,10 @@ impl Relay {
     async fn carry_whole(&mut self) -> Result<(), SessionEnd> {
         if self.leaves_read_only() {
             return self.answer_error(&ClientError::StaysReadOnly).await;
+        }
+        if self.may_split() && self.split().await? {
+            self.request.consume(self.front_len());
+            return Ok(());
         }
         loop {
             if self.lost_transaction.is_some() {

@@ -7,6 +7,28 @@ impl SessionState {
     /// The statements that make a fresh login what this session is, in order. Each is harmless by
     /// itself and answered with OK.
     pub(super) fn restoring_sql(&self) -> Vec<Vec<u8>> {
+        let mut out = self.settings_sql();
+        let mut set = |text: &[u8]| out.push([b"SET ", text].concat());
+        if self.last_insert_id != 0 {
+            set(format!("last_insert_id = {}", self.last_insert_id).as_bytes());
+        }
+        if let Some(next) = &self.next_transaction {
+            set(next);
+        }
+        for SqlPrepared { schema, sql } in self.sql_prepared.values() {
+            if *schema != self.schema {
+                out.extend(schema.as_ref().map(|schema| use_schema(schema)));
+            }
+            out.push(sql.to_vec());
+            if *schema != self.schema {
+                out.extend(self.schema.as_ref().map(|schema| use_schema(schema)));
+            }
+        }
+        out
+    }
+
+    /// Those of them by which any later statement may be understood otherwise.
+    pub(super) fn settings_sql(&self) -> Vec<Vec<u8>> {
         let mut out = Vec::new();
         let mut set = |text: &[u8]| out.push([b"SET ", text].concat());
         if let Some(names) = &self.names {
@@ -32,21 +54,6 @@ impl SessionState {
         }
         for (name, value) in &self.user_variables {
             set(&[name, &b" = "[..], value].concat());
-        }
-        if self.last_insert_id != 0 {
-            set(format!("last_insert_id = {}", self.last_insert_id).as_bytes());
-        }
-        if let Some(next) = &self.next_transaction {
-            set(next);
-        }
-        for SqlPrepared { schema, sql } in self.sql_prepared.values() {
-            if *schema != self.schema {
-                out.extend(schema.as_ref().map(|schema| use_schema(schema)));
-            }
-            out.push(sql.to_vec());
-            if *schema != self.schema {
-                out.extend(self.schema.as_ref().map(|schema| use_schema(schema)));
-            }
         }
         out
     }

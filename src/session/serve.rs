@@ -131,6 +131,7 @@ async fn session(
         acknowledging: Acknowledging::new(book),
         foreign_key_at: None,
         reader: shared.reading.as_ref().map(|_| Box::default()),
+        splits: None,
         current: Current::none(),
         login,
     };

@@ -16,6 +16,7 @@ use super::login::Login;
 use super::passwords::Passwords;
 use super::reading::Reading;
 use super::registry::{Registry, Voucher};
+use super::splitting::Splitting;
 use super::standby::{StandbyLogin, StandbyLogins};
 use crate::config::{Compress, ProxyProtocol};
 use crate::metrics::SessionMetrics;
@@ -50,6 +51,8 @@ pub struct Shared {
     pub positions: Option<Positions>,
     /// What the sessions of the reads listener share; `None` for those of the main port.
     pub reading: Option<Reading>,
+    /// Where reads of the main port may go instead of the active master; `None`: nowhere.
+    pub splitting: Option<Arc<Splitting>>,
     /// Between two looks at sessions that hear nothing; three of them are a silence.
     tick: Duration,
     routes: watch::Receiver<Arc<RoutingTable>>,
@@ -110,8 +113,8 @@ const TICK: Duration = Duration::from_millis(100);
 const SHORTEST_TICK: Duration = Duration::from_millis(25);
 
 impl Shared {
-    /// Puts together what sessions share; `proxy_protocol`, `compression`, `pace`, `positions` and `reading`
-    /// are at their defaults.
+    /// Puts together what sessions share; `proxy_protocol`, `compression`, `pace`, `positions`, `reading` and
+    /// `splitting` are at their defaults.
     #[must_use]
     pub fn new(
         channels: Channels,
@@ -137,6 +140,7 @@ impl Shared {
             pace: Pace::default(),
             positions: None,
             reading: None,
+            splitting: None,
             tick: TICK,
             routes: channels.routes,
             accounts: channels.accounts,

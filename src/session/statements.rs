@@ -270,6 +270,7 @@ impl Relay {
     /// Ends both connections in good order.
     pub(super) async fn say_goodbye(&mut self) {
         self.release_backend().await;
+        self.leave_reader().await;
         // What TLS has kept back leaves first, if the client takes it.
         let leaving = self.client.shutdown();
         let _ = tokio::time::timeout(Duration::from_secs(1), leaving).await;

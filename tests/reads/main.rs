@@ -5,6 +5,7 @@ mod causal;
 mod hurt;
 mod load;
 mod refusals;
+mod split;
 #[path = "../support/mod.rs"]
 mod support;
 
