@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
-use tandem::sandbox::Sandbox;
+use tandem::sandbox::{Sandbox, SandboxOptions};
 use tandem::topology::Flavor;
 
 use crate::injecting::{ADMINISTRATOR, with_administrator};
 
-fn configuration(sandbox: &Sandbox) -> PathBuf {
+pub(crate) fn configuration(sandbox: &Sandbox) -> PathBuf {
     let masters = sandbox.servers().iter().map(|server| {
-        format!("[[masters]]\nname = \"{}\"\naddress = \"{}\"\n", server.name(), server.address())
+        let list = if server.name().starts_with('r') { "replicas" } else { "masters" };
+        format!("[[{list}]]\nname = \"{}\"\naddress = \"{}\"\n", server.name(), server.address())
     });
     let monitor = sandbox.monitor();
     let text = format!(
@@ -43,7 +44,7 @@ fn text(output: &Output) -> String {
 
 #[tokio::test]
 async fn the_exit_status_says_how_it_is() {
-    let mut sandbox = with_administrator().await;
+    let mut sandbox = with_administrator(SandboxOptions::default()).await;
     let file = configuration(&sandbox);
     let flavor = sandbox.binaries().flavor();
 

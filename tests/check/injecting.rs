@@ -17,7 +17,7 @@ use crate::support::eventually;
 
 /// A pair, and an administrator who looks at it.
 pub(crate) struct Checked {
-    pub sandbox: Sandbox,
+    pub(crate) sandbox: Sandbox,
     looker: Looker,
 }
 
@@ -25,8 +25,8 @@ pub(crate) struct Checked {
 pub(crate) const ADMINISTRATOR: [(&str, &str); 2] =
     [("TANDEM_SETUP__USER", "dba"), ("TANDEM_SETUP__PASSWORD", "dba")];
 
-pub(crate) async fn with_administrator() -> Sandbox {
-    let sandbox = Sandbox::start(SandboxOptions::default()).await.expect("a pair");
+pub(crate) async fn with_administrator(options: SandboxOptions) -> Sandbox {
+    let sandbox = Sandbox::start(options).await.expect("a pair");
     for server in sandbox.servers() {
         let make = [
             "SET SESSION sql_log_bin = 0",
@@ -39,8 +39,8 @@ pub(crate) async fn with_administrator() -> Sandbox {
 }
 
 impl Checked {
-    async fn start() -> Self {
-        let sandbox = with_administrator().await;
+    pub(crate) async fn start(options: SandboxOptions) -> Self {
+        let sandbox = with_administrator(options).await;
         let config: Config = sandbox.proxy_config();
         let login = ADMINISTRATOR.map(|(name, value)| (OsString::from(name), value.into()));
         let administrators = Administrators::read(&config.servers, login).expect("a login");
@@ -48,7 +48,7 @@ impl Checked {
         Self { sandbox, looker }
     }
 
-    async fn look(&self) -> Verdict {
+    pub(crate) async fn look(&self) -> Verdict {
         let mut verdict = self.looker.look().await;
         // The machine's own business: it may really be full.
         verdict.findings.retain(|finding| finding.check != "disk");
@@ -56,7 +56,7 @@ impl Checked {
     }
 
     /// Until nothing but notices is left: replication takes its time.
-    async fn await_health(&self, after: &str) {
+    pub(crate) async fn await_health(&self, after: &str) {
         let mut last = Vec::new();
         eventually(&format!("the pair is healthy, {after}"), async || {
             let now = grave(&self.look().await);
@@ -88,19 +88,19 @@ impl Checked {
         servers.position(|server| server.name() == name).expect("a server of the pair")
     }
 
-    async fn restart(&mut self, on: usize) {
+    pub(crate) async fn restart(&mut self, on: usize) {
         self.sandbox.server_mut(on).restart().await.expect("it starts");
         self.sandbox.await_replication().await.expect("it replicates");
     }
 
-    fn configure(&self, on: usize, line: &str) {
+    pub(crate) fn configure(&self, on: usize, line: &str) {
         let file = self.sandbox.server(on).directory().join("my.cnf");
         let mut file = OpenOptions::new().append(true).open(file).expect("my.cnf");
         writeln!(file, "{line}").expect("written");
     }
 
     /// Word for word, on the servers that are named, one session each.
-    async fn carry_out(&mut self, finding: &Finding) {
+    pub(crate) async fn carry_out(&mut self, finding: &Finding) {
         let mut sessions: Vec<(usize, Conn)> = Vec::new();
         let mut configured = Vec::new();
         for step in &finding.mend {
@@ -164,6 +164,23 @@ impl Checked {
         let root = self.sandbox.server(index).root_connection().await.expect("root's login");
         sessions.push((index, root));
         &mut sessions.last_mut().expect("just pushed").1
+    }
+
+    /// Until a check finds something with these words.
+    pub(crate) async fn finds(&self, check: &str, says: &str) -> Finding {
+        println!("{check}: {says}");
+        let mut last = Vec::new();
+        eventually(&format!("{check} finds \"{says}\""), async || {
+            let findings = self.look().await.findings;
+            let all: Vec<String> = findings.iter().map(|finding| finding.what.clone()).collect();
+            if all != last {
+                println!("  seen: {all:#?}");
+                last = all;
+            }
+            let mut found = findings.into_iter().filter(|it| it.check == check);
+            found.find(|finding| finding.what.contains(says))
+        })
+        .await
     }
 
     async fn suffer(&mut self, fault: &Fault) {
@@ -238,7 +255,7 @@ fn grave(verdict: &Verdict) -> Vec<String> {
 
 #[tokio::test]
 async fn each_fault_is_found_and_mended_by_its_commands() {
-    let mut pair = Checked::start().await;
+    let mut pair = Checked::start(SandboxOptions::default()).await;
     let verdict = pair.look().await;
     assert_eq!(grave(&verdict), Vec::<String>::new(), "a healthy pair");
     // The certificate that a server has made for itself is told to encrypted connections only.
