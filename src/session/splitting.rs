@@ -30,7 +30,7 @@ use super::reading::Reading;
 use super::relay::Relay;
 use super::statement::{Keyword, Token, Tokens, Traits, Verb};
 use crate::routing::RoutingTable;
-use crate::topology::{Server, ServerId};
+use crate::topology::Server;
 use crate::wire::{Command, Header, StatusFlags};
 
 /// What sessions of the main port share for it.
@@ -46,7 +46,7 @@ pub struct Splitting {
 #[derive(Debug, Default)]
 pub(super) struct Splits {
     reader: Option<SecondBackend>,
-    /// Every read stays until then: a reader was lost, did not let the session in, or may lack a write.
+    /// Every read stays until then: a reader was not reached, did not let the session in, or may lack a write.
     not_before: Option<Instant>,
     /// The last command was read there: what asks about it has to go there, too.
     last_was_there: bool,
@@ -68,9 +68,9 @@ struct Likeness {
     settings: Vec<Vec<u8>>,
 }
 
-/// After a reader was lost.
+/// After a reader could not be reached, or had not got there in time.
 const PAUSE: Duration = Duration::from_secs(1);
-/// After one did not let the session in.
+/// After one did not let the session in: an account that is not there, for one, comes late.
 const REFUSED: Duration = Duration::from_secs(10);
 /// How often it is looked whether a reader that does not answer is down.
 const LOOK: Duration = Duration::from_millis(250);
@@ -244,11 +244,14 @@ impl Relay {
             Err(failure) => {
                 let (session, why) = (self.entry.id, format!("{failure:?}"));
                 tracing::debug!(session, server = server.name, why, "no reader");
+                let mut pause = REFUSED;
                 if matches!(failure, ConnectFailure::Unreachable(..)) {
-                    self.give_reader_up(reading, server.id);
+                    // Nobody reads there before it was looked at.
+                    reading.freshness.set(server.id, None);
+                    reading.suspicion.notify_one();
+                    pause = PAUSE;
                 }
-                // An account that is not there, for one, will not be there a moment later.
-                let until = Instant::now() + REFUSED;
+                let until = Instant::now() + pause;
                 self.splits.get_or_insert_default().not_before = Some(until);
                 Ok(false)
             }
@@ -290,15 +293,6 @@ impl Relay {
             NotRestored::Refused(reason) => ConnectFailure::Unsupported(reason),
             NotRestored::Broken(error) => ConnectFailure::from(error),
         }))
-    }
-
-    /// No read goes there before it was looked at, and none of this session anywhere for a moment.
-    fn give_reader_up(&mut self, reading: &Reading, server: ServerId) {
-        reading.freshness.set(server, None);
-        reading.suspicion.notify_one();
-        let splits = self.splits.get_or_insert_default();
-        splits.reader = None;
-        splits.not_before = Some(Instant::now() + PAUSE);
     }
 
     /// Sends the command to the reader, which is in the backend's place, and passes its answer on. False
@@ -345,7 +339,8 @@ impl Relay {
         }
     }
 
-    /// The reader went. What it had not begun to answer is the master's; an answer that broke off is
+    /// The reader went; or only the connection, which a server closes that was idle for long: whoever logs
+    /// in there next finds out. What it had not begun to answer is the master's; an answer that broke off is
     /// told as one.
     async fn lost_reader(
         &mut self,
@@ -359,7 +354,7 @@ impl Relay {
         }
         let from = self.shared.table().servers.name(backend.server).to_owned();
         tracing::debug!(session = self.entry.id, server = from, %error, "a reader was lost");
-        self.give_reader_up(reading, backend.server);
+        reading.suspicion.notify_one();
         if !self.current.forwarded {
             return Ok(false);
         }
@@ -393,7 +388,7 @@ impl Relay {
         let reader = std::mem::replace(&mut self.backend, own);
         let there = waited.is_there();
         if waited.is_broken() {
-            self.give_reader_up(reading, server);
+            reading.suspicion.notify_one();
             return Ok(false);
         }
         let splits = self.splits.get_or_insert_default();
