@@ -326,7 +326,9 @@ async fn the_monitor_may_do_what_tandem_does_and_no_grant_is_idle() {
     assert_eq!(missing_privileges(&mut monitor).await.unwrap(), []);
     let config = sandbox.proxy_config();
     let asked = config.servers.masters().next().expect("a master");
-    assert_eq!(denied(&mut monitor, asked).await, [] as [Part; 0]);
+    // MySQL shows events only to whoever may change them.
+    let never = if dialect.flavor == Flavor::MySql { &[Part::Events][..] } else { &[] };
+    assert_eq!(denied(&mut monitor, asked).await, never);
     // Taken away one by one, each is missed, by whoever looks and by whoever works; and what is said
     // to be missing is what mends it.
     for grant in grants::monitor_grants(dialect, user) {
@@ -341,7 +343,7 @@ async fn the_monitor_may_do_what_tandem_does_and_no_grant_is_idle() {
             let answers = monitor.ask(statement).await.unwrap();
             refused += usize::from(answers.error.is_some());
         }
-        refused += denied(&mut monitor, asked).await.len();
+        refused += denied(&mut monitor, asked).await.len() - never.len();
         refused += usize::from(!may_read_the_log(monitor).await);
         assert!(refused > 0, "nothing needs {grant}");
         server.execute(&["SET SESSION sql_log_bin = 0", &grant]).await.unwrap();
