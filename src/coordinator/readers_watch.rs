@@ -136,6 +136,9 @@ impl ReadersWatch {
                     positions.observed(server.id, &facts.executed);
                 }
             }
+            if let Some((active, executed)) = self.readers.active_has() {
+                positions.lost_without(active, executed);
+            }
         }
         self.measure(&main, &decision);
         self.publish(&main, &before, &decision);

@@ -177,6 +177,24 @@ impl Positions {
         self.reached(server, &Needed(needed.into_iter().filter(has).collect()));
     }
 
+    /// `active` has executed this, and was the active master before it was asked: what another one had
+    /// acknowledged by then and is not in it was lost, and nobody waits for it any more.
+    pub fn lost_without(&self, active: ServerId, executed: &GtidSet) {
+        for stream in self.used() {
+            let Some(name) = stream.name.get().filter(|name| name.master() != active) else {
+                continue;
+            };
+            let last = stream.last.load(Ordering::SeqCst);
+            let awaited = stream.reached.iter().any(|it| it.load(Ordering::Relaxed) < last);
+            let all = || GtidSet::of_origin(name.origin(), vec![(1, last)]);
+            if awaited && !executed.contains(&all()) {
+                stream.reached.iter().for_each(|it| {
+                    it.fetch_max(last, Ordering::Relaxed);
+                });
+            }
+        }
+    }
+
     /// The statement that waits on a server until it has this, for `timeout` at most: it answers 0 when
     /// it does (<https://mariadb.com/kb/en/master_gtid_wait/>,
     /// <https://dev.mysql.com/doc/refman/8.4/en/gtid-functions.html>). A number means all up to it, also
@@ -251,6 +269,26 @@ mod tests {
         positions.observed(R1, &executed);
         assert_eq!(positions.needed_at(R1), None);
         assert!(positions.needed_at(M2).is_some(), "of the other master");
+    }
+
+    #[test]
+    fn what_was_lost_is_not_waited_for() {
+        let positions = Positions::new(3);
+        positions.acknowledged(M1, of_domain(1, 7));
+        positions.acknowledged(M2, of_domain(2, 2));
+        let executed = |text| GtidSet::parse(Flavor::MariaDb, text).expect("a position");
+        positions.lost_without(M2, &executed("1-1-7,2-2-2"));
+        assert!(positions.needed_at(R1).is_some(), "it has all, and others will get it");
+        positions.lost_without(M1, &executed("1-1-5,2-2-2"));
+        assert!(positions.needed_at(R1).is_some(), "its own");
+        positions.lost_without(M2, &executed("1-1-5,2-2-2"));
+        let needed = positions.needed_at(R1).expect("what the active master wrote");
+        let wait = positions.wait_sql(&needed, Duration::ZERO);
+        assert_eq!(wait, "SELECT MASTER_GTID_WAIT('2-2-2', 1)");
+        // More of the lost one's is waited for again: it is back.
+        positions.acknowledged(M1, of_domain(1, 8));
+        let wait = positions.wait_sql(&positions.needed_at(R1).expect("8"), Duration::ZERO);
+        assert!(wait.contains("1-1-8"), "{wait}");
     }
 
     #[test]

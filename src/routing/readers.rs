@@ -111,6 +111,14 @@ impl Readers {
         self.policy.active
     }
 
+    /// The active master, and what it had executed at the last look that began since that is known.
+    #[must_use]
+    pub fn active_has(&self) -> Option<(ServerId, &GtidSet)> {
+        let (active, since) = self.active?;
+        let last = self.milestones.back().filter(|milestone| milestone.began >= since)?;
+        Some((active, &last.executed))
+    }
+
     /// Takes in what is seen now, while `table` says who is active.
     pub fn observe(&mut self, topology: &Topology, table: &RoutingTable, now: Instant) {
         if let Some(active) = table.active() {
