@@ -133,6 +133,18 @@ pub fn stop(flavor: Flavor) -> &'static str {
     }
 }
 
+/// The statements that end a channel for good; the empty name is that of the one without.
+#[must_use]
+pub fn end(flavor: Flavor, channel: &str) -> String {
+    let channel = quoted(channel);
+    match flavor {
+        Flavor::MariaDb => format!("STOP SLAVE {channel}; RESET SLAVE {channel} ALL"),
+        Flavor::MySql => {
+            format!("STOP REPLICA FOR CHANNEL {channel}; RESET REPLICA ALL FOR CHANNEL {channel}")
+        }
+    }
+}
+
 /// Names of the columns of the status that differ between the families.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {

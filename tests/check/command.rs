@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
-use tandem::sandbox::{Sandbox, SandboxOptions};
+use tandem::sandbox::{Sandbox, SandboxOptions, SandboxServer};
 use tandem::topology::Flavor;
 
 use crate::injecting::{ADMINISTRATOR, with_administrator};
 
 pub(crate) fn configuration(sandbox: &Sandbox) -> PathBuf {
-    let masters = sandbox.servers().iter().map(|server| {
+    configuration_of(sandbox, &sandbox.servers().iter().collect::<Vec<_>>())
+}
+
+/// Of these servers alone, with the login of `sandbox`'s monitor.
+pub(crate) fn configuration_of(sandbox: &Sandbox, servers: &[&SandboxServer]) -> PathBuf {
+    let masters = servers.iter().map(|server| {
         let list = if server.name().starts_with('r') { "replicas" } else { "masters" };
         format!("[[{list}]]\nname = \"{}\"\naddress = \"{}\"\n", server.name(), server.address())
     });
@@ -26,7 +31,7 @@ pub(crate) fn configuration(sandbox: &Sandbox) -> PathBuf {
     file
 }
 
-async fn check(file: &Path, arguments: &[&str], login: &[(&str, &str)]) -> Output {
+pub(crate) async fn check(file: &Path, arguments: &[&str], login: &[(&str, &str)]) -> Output {
     tokio::process::Command::new(env!("CARGO_BIN_EXE_tandem"))
         .arg("check")
         .arg("-c")
@@ -38,7 +43,7 @@ async fn check(file: &Path, arguments: &[&str], login: &[(&str, &str)]) -> Outpu
         .expect("started")
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::list::Check;
 use super::pair::{Pair, change, listed, stop_and_start};
 use super::{Finding, Mend, Severity};
+use crate::pair::dialect;
 use crate::pair::facts::{Facts, Following, Part};
 use crate::topology::{Flavor, ThreadState};
 
@@ -160,7 +161,7 @@ fn strangers(pair: Pair<'_>) -> Vec<Finding> {
         let mend = Mend::advice(format!(
             "add {name} to proxy.toml, or end it on {}: {}",
             facts.name,
-            stop_and_start(facts.flavor(), following, "").0
+            dialect::end(facts.flavor(), &following.channel().name)
         ));
         Some(Finding::new(Severity::Warning, [&facts.name], what, why).mended_by([mend]))
     };

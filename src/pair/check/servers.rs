@@ -111,7 +111,9 @@ fn families(pair: Pair<'_>) -> Vec<Finding> {
     );
     let why = "Their GTIDs cannot be compared: nobody can tell what one has that the other lacks.";
     let mend = Mend::advice("replace one of them by a server of the other's family");
-    vec![Finding::new(Severity::Error, [&maria.name, &mysql.name], what, why).mended_by([mend])]
+    let both = pair.facts.iter().map(|facts| &facts.name);
+    let both = both.filter(|name| [&maria.name, &mysql.name].contains(name));
+    vec![Finding::new(Severity::Error, both, what, why).mended_by([mend])]
 }
 
 fn versions(pair: Pair<'_>) -> Vec<Finding> {

@@ -68,7 +68,7 @@ pub(super) fn of_channels(states: &[State], shape: Shape) -> Vec<Refusal> {
             let channel = following.channel();
             let (server, name) = (state.name().to_owned(), channel.name.clone());
             let address = format!("{}:{}", channel.source_host, channel.source_port);
-            let ends = ends(state.flavor(), &name);
+            let ends = dialect::end(state.flavor(), &name);
             match source {
                 None => refusals.push(Refusal::FollowsStranger {
                     server,
@@ -93,15 +93,4 @@ pub(super) fn of_channels(states: &[State], shape: Shape) -> Vec<Refusal> {
         }
     }
     refusals
-}
-
-/// The statements that end a channel for good.
-fn ends(flavor: Flavor, channel: &str) -> String {
-    let channel = dialect::quoted(channel);
-    match flavor {
-        Flavor::MariaDb => format!("STOP SLAVE {channel}; RESET SLAVE {channel} ALL"),
-        Flavor::MySql => {
-            format!("STOP REPLICA FOR CHANNEL {channel}; RESET REPLICA ALL FOR CHANNEL {channel}")
-        }
-    }
 }
